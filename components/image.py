@@ -1,0 +1,133 @@
+"""Images: pulled by reference, or built here under a tag that says what is in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+import pulumi_docker as docker
+
+from components.build_context import build_hash
+from components.settings import Settings
+from components.vendor_images import VENDOR_IMAGES
+
+PROJECT_DIR = Path(__file__).parent.parent
+
+#: Written by the toolchain where it had to make base images from packages; absent elsewhere.
+_SOURCES_FILE = PROJECT_DIR / ".local" / "images.json"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImages:
+    """References of the images that the stack runs as they are or builds upon."""
+
+    postgres: str
+    gateway: str
+    python: str
+    golang: str
+    debian: str
+
+
+def base_images(settings: Settings, sources_file: Path = _SOURCES_FILE) -> BaseImages:
+    """Choose the base images: what the user set, else what the toolchain found, else the vendor's.
+
+    Args:
+        settings: The stack's settings.
+        sources_file: Where the toolchain wrote what this machine can have.
+    """
+    found: dict[str, str] = json.loads(sources_file.read_text(encoding="utf-8")) if sources_file.exists() else {}
+    had = {**VENDOR_IMAGES, **found}
+    return BaseImages(
+        postgres=settings.postgres_image or had["postgresImage"],
+        gateway=settings.gateway_image or had["gatewayImage"],
+        python=settings.python_image or had["pythonImage"],
+        golang=had["goImage"],
+        debian=had["debianImage"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """An image that this project builds.
+
+    Attributes:
+        name: Its name below `local/mlflow-stack`, and its folder below `images/`.
+        version: Version of what is in it; first part of the tag.
+        args: Build arguments, base images among them.
+    """
+
+    name: str
+    version: str
+    args: Mapping[str, str]
+
+    @property
+    def context(self) -> str:
+        """Build context, relative to the project, so that the state does not depend on where a clone lies."""
+        return f"images/{self.name}"
+
+    @property
+    def reference(self) -> str:
+        """The tag: it changes when, and only when, something that goes into the image changes."""
+        digest = build_hash(PROJECT_DIR / self.context, self.args)
+        return f"local/mlflow-stack/{self.name}:{self.version}-{digest}"
+
+
+class BuiltImage(pulumi.ComponentResource):
+    """An image built on the Docker host, never pushed.
+
+    What runs it takes `reference`, a plain string, so that a preview shows the new tag, and depends on this
+    component, so that it waits for the build.
+    """
+
+    def __init__(self, name: str, args: Build, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlflow-stack:index:BuiltImage", name, None, opts)
+        self.reference = args.reference
+        docker.Image(
+            f"{name}-image",
+            image_name=self.reference,
+            skip_push=True,
+            build=docker.DockerBuildArgs(
+                context=args.context,
+                dockerfile=f"{args.context}/Dockerfile",
+                args=dict(sorted(args.args.items())),
+                platform="linux/amd64" if _is_amd64() else "linux/arm64",
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({"reference": self.reference})
+
+
+class PulledImage(pulumi.ComponentResource):
+    """An image taken from a registry, or one that is on the Docker host already.
+
+    It stays on the host when the stack goes: another stack may run it, and Docker would refuse half-way.
+    """
+
+    def __init__(self, name: str, reference: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlflow-stack:index:PulledImage", name, None, opts)
+        self.reference = reference
+        docker.RemoteImage(f"{name}-image", name=reference, keep_locally=True, opts=pulumi.ResourceOptions(parent=self))
+        self.register_outputs({"reference": self.reference})
+
+
+def _is_amd64() -> bool:
+    import platform  # noqa: PLC0415 - used once, and it starts a subprocess on some systems
+
+    return platform.machine() in {"x86_64", "AMD64"}
+
+
+def mlflow_build(settings: Settings, bases: BaseImages) -> Build:
+    """The tracking server's image."""
+    return Build(
+        "mlflow",
+        settings.mlflow_version,
+        {"PYTHON_IMAGE": bases.python, "MLFLOW_VERSION": settings.mlflow_version},
+    )
+
+
+def minio_build(bases: BaseImages) -> Build:
+    """MinIO's image; the version is pinned in its Dockerfile."""
+    return Build("minio", "source", {"GO_IMAGE": bases.golang, "RUNTIME_IMAGE": bases.debian})

@@ -1,0 +1,130 @@
+"""The tracking server: MLflow on the two stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+
+from components.mlflow_container import MLFLOW_UID, database_environment, password_file
+from components.naming import ARTIFACT_STORE_ALIAS, BUCKET_USER, FILES_PATH, POSTGRES_RUNTIME, Naming
+from components.service import File, ServiceArgs, service_container
+from components.settings import Settings
+
+PORT = 5000
+
+#: bash opens the connection itself: starting Python for every probe would cost more than the server idles at.
+_PROBE = (
+    f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/{PORT} && "
+    'printf "GET /health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n" >&3 && '
+    'read -r -t 10 status <&3 && [[ $status == *" 200 "* ]]\''
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowServerArgs:
+    """What the tracking server needs.
+
+    Attributes:
+        settings: Workers, memory, names it answers to.
+        image: Reference of the MLflow image.
+        networks: Names of the networks it joins; the first by name is its way out.
+        database_name: Database of the backend store.
+        bucket_name: Bucket of the artifact store.
+        runtime_password: Password of the run-time role.
+        bucket_user_secret: Secret of the bucket user.
+        kek_passphrase: Encrypts the secrets that MLflow keeps in its database.
+        webhook_key: Encrypts the secrets of webhooks there.
+        migrated: Output of the migration; the server is stopped whenever it changes.
+        after: What must be there before.
+    """
+
+    naming: Naming
+    settings: Settings
+    image: str
+    networks: Sequence[pulumi.Input[str]]
+    database_name: pulumi.Input[str]
+    bucket_name: pulumi.Input[str]
+    runtime_password: pulumi.Output[str]
+    bucket_user_secret: pulumi.Output[str]
+    kek_passphrase: pulumi.Output[str]
+    webhook_key: pulumi.Output[str]
+    migrated: pulumi.Output[str]
+    after: Sequence[pulumi.Resource]
+
+
+def allowed_hosts(settings: Settings, naming: Naming) -> list[str]:
+    """The `Host` headers that the server answers to.
+
+    MLflow's own list holds localhost and private addresses, and a list given to it replaces that; it compares the
+    port, too, so each name stands in twice (MLflow 3.17, `mlflow/server/fastapi_security.py`).
+    """
+    names = ["localhost", "127.0.0.1", "[::1]", "mlflow-server", naming.container("server"), "0.0.0.0"]  # noqa: S104 - a name that is answered to
+    private = ["10.*", "192.168.*", *(f"172.{octet}.*" for octet in range(16, 32))]
+    names += [naming.container("gateway"), *private]
+    if settings.public_host:
+        names.append(settings.public_host)
+    return [entry for name in names for entry in (name, f"{name}:*")]
+
+
+class MlflowServer(pulumi.ComponentResource):
+    """MLflow, ready for requests behind the gateway.
+
+    Deliberately not here: a published port. The gateway is the only way in.
+    """
+
+    def __init__(self, name: str, args: MlflowServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlflow-stack:index:MlflowServer", name, None, opts)
+        settings = args.settings
+        pool_size, max_overflow = settings.connection_pool
+        environment: dict[str, pulumi.Input[str]] = {
+            **database_environment(POSTGRES_RUNTIME, args.database_name),
+            "AWS_SHARED_CREDENTIALS_FILE": f"{FILES_PATH}/aws-credentials",
+            "MLFLOW_S3_ENDPOINT_URL": f"http://{ARTIFACT_STORE_ALIAS}:9000",
+            "MLFLOW_STACK_ALLOWED_HOSTS": ",".join(allowed_hosts(settings, args.naming)),
+            "MLFLOW_STACK_ARTIFACT_ACCESS": settings.artifact_access,
+            "MLFLOW_STACK_BUCKET": args.bucket_name,
+            "MLFLOW_STACK_JOB_RUNNER": str(settings.job_runner).lower(),
+            "MLFLOW_STACK_MAX_OVERFLOW": str(max_overflow),
+            "MLFLOW_STACK_POOL_SIZE": str(pool_size),
+            "MLFLOW_STACK_WORKERS": str(settings.workers),
+            # The server does not read this one: it makes the server depend on the job by a property, the only
+            # kind of dependency by which Pulumi stops one before it replaces the other.
+            "MLFLOW_STACK_MIGRATION": args.migrated,
+        }
+        self._container = service_container(
+            ServiceArgs(
+                naming=args.naming,
+                role="server",
+                image=args.image,
+                uid=MLFLOW_UID,
+                networks=[(network, []) for network in args.networks],
+                memory_mb=settings.server_memory_limit_mb,
+                probe=_PROBE,
+                command=["serve"],
+                environment=environment,
+                files={
+                    "pgpass": password_file(args.runtime_password),
+                    "aws-credentials": File(
+                        args.bucket_user_secret.apply(
+                            lambda secret: (
+                                f"[default]\naws_access_key_id = {BUCKET_USER}\naws_secret_access_key = {secret}\n"
+                            )
+                        )
+                    ),
+                    "kek-passphrase": File(args.kek_passphrase),
+                    "webhook-key": File(args.webhook_key),
+                },
+                stop_seconds=30,
+                start_seconds=180,
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+        )
+        self.register_outputs({"containerName": self._container.name})
+
+    @property
+    def container(self) -> docker.Container:
+        """The running server."""
+        return self._container

@@ -1,0 +1,78 @@
+"""The names and labels that the outside world sees: fixed, so that people and scripts can rely on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi_docker as docker
+
+from components.settings import PROJECT
+
+Role = Literal["postgres", "minio", "migration", "server", "gateway"]
+
+#: The containers that stay; `migration` runs once and ends.
+SERVICES: tuple[Role, ...] = ("postgres", "minio", "server", "gateway")
+
+#: Aliases under which the services of the usual compose set-up find each other, kept here.
+BACKEND_STORE_ALIAS = "mlflow-backend-store"
+ARTIFACT_STORE_ALIAS = "mlflow-artifact-store"
+TRACKING_SERVER_ALIAS = "mlflow-server"
+
+#: Where a container finds the files that are given to it: credentials, scripts, configuration.
+FILES_PATH = "/run/mlflow-stack"
+
+POSTGRES_ADMIN = "postgres"
+POSTGRES_OWNER = "mlflowowner"
+POSTGRES_RUNTIME = "mlflowuser"
+MINIO_ROOT = "mlflow-root"
+BUCKET_USER = "mlflow-bucket"
+CONSOLE_USER = "mlflow-console"
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """The names of one stack's Docker objects."""
+
+    stack: str
+
+    def container(self, role: Role) -> str:
+        """Name of a role's container."""
+        return f"mlflow-{self.stack}-{role}"
+
+    def data_volume(self, role: Role) -> str:
+        """Name of the volume that holds a store's data."""
+        return f"mlflow-{self.stack}-{role}-data"
+
+    def files_volume(self, role: Role) -> str:
+        """Name of the volume that holds the files given to a role's container."""
+        return f"mlflow-{self.stack}-{role}-files"
+
+    def network(self, part: str) -> str:
+        """Name of a network; `part` says what it joins."""
+        return f"mlflow-{self.stack}-{part}"
+
+    def labels(self, role: str, **more: str) -> dict[str, str]:
+        """The labels of a Docker object of this stack.
+
+        Sorted by name: the Docker provider keeps the order that it is given.
+        """
+        labels = {
+            f"{PROJECT}.project": PROJECT,
+            f"{PROJECT}.stack": self.stack,
+            f"{PROJECT}.role": role,
+            **{f"{PROJECT}.{key}": value for key, value in more.items()},
+        }
+        return dict(sorted(labels.items()))
+
+    def volume_labels(self, role: str, **more: str) -> list[docker.VolumeLabelArgs]:
+        """Labels in the form that a volume takes."""
+        return [docker.VolumeLabelArgs(label=k, value=v) for k, v in self.labels(role, **more).items()]
+
+    def network_labels(self, role: str) -> list[docker.NetworkLabelArgs]:
+        """Labels in the form that a network takes."""
+        return [docker.NetworkLabelArgs(label=k, value=v) for k, v in self.labels(role).items()]
+
+    def container_labels(self, role: str, **more: str) -> list[docker.ContainerLabelArgs]:
+        """Labels in the form that a container takes."""
+        return [docker.ContainerLabelArgs(label=k, value=v) for k, v in self.labels(role, **more).items()]

@@ -1,0 +1,273 @@
+"""What can be known to go wrong before the first object is made, asked of the Docker host.
+
+Pulumi finds a taken port or a missing image half-way, with some containers made. Everything here only looks.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic.alias_generators import to_snake
+
+from components.errors import Problem, Refusal
+from components.image import BaseImages, Build, base_images, minio_build, mlflow_build
+from components.naming import Naming
+from components.settings import PROJECT, Settings
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+#: Free space in bytes that the builds of the images need at their peak, and that a stack needs to start.
+_BUILD_BYTES = 6 * 1024**3
+_START_BYTES = 512 * 1024**2
+
+#: Seconds that the Docker host may take for one answer, a look at a registry among them.
+_TIMEOUT = 20
+
+FIRST_ATTEMPT = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the look at the Docker host told.
+
+    Attributes:
+        migration_attempt: Names the attempt of the migration job.
+    """
+
+    migration_attempt: str = FIRST_ATTEMPT
+
+
+def connect() -> DockerClient:
+    """A client of the Docker host that `DOCKER_HOST` names, else of the one on this machine.
+
+    Raises:
+        Refusal: Nobody answers there, or the socket may not be used.
+    """
+    import docker  # noqa: PLC0415 - slow to import; a unit test of the program does without
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    try:
+        client = docker.from_env(timeout=_TIMEOUT)
+        client.ping()
+    except DockerException as error:
+        raise Refusal([_no_docker(str(error))]) from None
+    return client
+
+
+def _no_docker(error: str) -> Problem:
+    if "Permission denied" in error or "PermissionError" in error:
+        return Problem(
+            "docker",
+            "no rights on the socket",
+            "this user may not talk to the Docker daemon",
+            "sudo usermod -aG docker $USER, then log in again",
+        )
+    return Problem(
+        "docker", "not running", "no Docker daemon answers; the stack runs on one", "make up, which starts it"
+    )
+
+
+def check(settings: Settings, naming: Naming, client: DockerClient, *, dry_run: bool = False) -> Checked:
+    """Look for everything that would stop a deployment half-way.
+
+    Args:
+        settings: The stack's settings.
+        naming: The stack's names.
+        client: The Docker host.
+        dry_run: A preview: what only matters to a deployment (free disk space) is left out.
+
+    Raises:
+        Refusal: Something would; it names everything found.
+    """
+    info: dict[str, Any] = client.info()
+    bases = base_images(settings)
+    problems = [
+        *_fixed_settings(settings, naming, client),
+        *_memory(settings, info),
+        *_ports(settings, naming, client),
+        *_images(settings, bases, client),
+    ]
+    if not dry_run:
+        problems += _disk([mlflow_build(settings, bases), minio_build(bases)], client, info)
+    if problems:
+        raise Refusal(problems)
+    return Checked(migration_attempt=migration_attempt(naming, client))
+
+
+def migration_attempt(naming: Naming, client: DockerClient) -> str:
+    """Name the attempt of the migration: the last one's when it succeeded, else a new one.
+
+    The Docker provider has no notion of a job that failed, so the state cannot tell. The job's container can: it
+    is there with its exit code. A new name changes the container's labels, so that the job is made again.
+    """
+    for container in client.containers.list(all=True, filters={"name": f"^/{naming.container('migration')}$"}):
+        state: dict[str, Any] = container.attrs["State"]
+        if state["Status"] == "exited" and state["ExitCode"] == 0:
+            return str(container.labels.get(f"{PROJECT}.attempt", FIRST_ATTEMPT))
+        return str(container.short_id)
+    return FIRST_ATTEMPT
+
+
+def published_ports(settings: Settings) -> list[tuple[str, str, int]]:
+    """Setting, address and port of everything that the stack publishes."""
+    api_address = settings.bind_address if settings.artifact_access == "direct" else "127.0.0.1"
+    return [
+        ("mlflowPort", settings.bind_address, settings.mlflow_port),
+        ("minioApiPort", api_address, settings.minio_api_port),
+        ("minioConsolePort", "127.0.0.1", settings.minio_console_port),
+        ("postgresPort", "127.0.0.1", settings.postgres_port),
+    ]
+
+
+def _fixed_settings(settings: Settings, naming: Naming, client: DockerClient) -> list[Problem]:
+    """A bucket or a database is never renamed or replaced: the volume's labels say how it was named."""
+    problems: list[Problem] = []
+    for key, name, label, value in (
+        ("bucketName", naming.data_volume("minio"), "bucket", settings.bucket_name),
+        ("databaseName", naming.data_volume("postgres"), "database", settings.database_name),
+    ):
+        for volume in client.volumes.list(filters={"name": name}):
+            labels: dict[str, str] = volume.attrs.get("Labels") or {}
+            if volume.name != name:
+                continue
+            if labels.get(f"{PROJECT}.stack") != naming.stack:
+                wrong = "a volume of this name is there that no stack of this program made; its data stays untouched"
+                problems.append(
+                    Problem("volume", name, wrong, f"docker volume inspect {name}, then rename or remove it")
+                )
+            elif labels.get(f"{PROJECT}.{label}", value) != value:
+                was = labels[f"{PROJECT}.{label}"]
+                wrong = f"is fixed once the stack is up: the data is under {was!r}"
+                problems.append(Problem(key, value, wrong, f"pulumi config set {key} {was}"))
+    return problems
+
+
+def _memory(settings: Settings, info: dict[str, Any]) -> list[Problem]:
+    total_mb = int(info["MemTotal"]) // 1024**2
+    if settings.server_memory_limit_mb <= total_mb:
+        return []
+    wrong = f"the Docker host has {total_mb} MiB of memory"
+    return [Problem("serverMemoryMb", str(settings.server_memory_limit_mb), wrong, "pulumi config set workers 1")]
+
+
+def _ports(settings: Settings, naming: Naming, client: DockerClient) -> list[Problem]:
+    holders = _holders(client)
+    local = client.api.base_url.startswith("http+docker://")
+    problems: list[Problem] = []
+    for key, address, port in published_ports(settings):
+        holder = next((name for name in holders.get(port, {}) if _overlaps(address, holders[port][name][0])), None)
+        if holder is not None:
+            if holders[port][holder][1] == naming.stack:
+                continue
+            problems.append(_taken(key, address, port, f"the container {holder}"))
+        elif local and (error := _bind(address, port)) is not None:
+            if error == errno.EADDRNOTAVAIL:
+                wrong = "is no address of this machine"
+                problems.append(Problem("bindAddress", address, wrong, "pulumi config set bindAddress 127.0.0.1"))
+            else:
+                problems.append(_taken(key, address, port, "another process"))
+    return problems
+
+
+def _taken(key: str, address: str, port: int, holder: str) -> Problem:
+    wrong = f"{holder} holds this port on {address}"
+    return Problem(key, str(port), wrong, f"pulumi config set {key} {_free_port(address, port)}")
+
+
+def _holders(client: DockerClient) -> dict[int, dict[str, tuple[str, str | None]]]:
+    """Published ports of running containers: port → container name → address and the stack it is part of."""
+    held: dict[int, dict[str, tuple[str, str | None]]] = {}
+    for container in client.api.containers():
+        labels: dict[str, str] = container.get("Labels") or {}
+        for published in container.get("Ports") or []:
+            if "PublicPort" in published:
+                name = str(container["Names"][0]).lstrip("/")
+                entry = (str(published.get("IP", "0.0.0.0")), labels.get(f"{PROJECT}.stack"))  # noqa: S104 - compared
+                held.setdefault(int(published["PublicPort"]), {})[name] = entry
+    return held
+
+
+def _overlaps(one: str, other: str) -> bool:
+    everywhere = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+    return one == other or one in everywhere or other in everywhere
+
+
+def _bind(address: str, port: int) -> int | None:
+    """The error number with which a listener would fail there, or None."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address, port))
+        except OSError as error:
+            return error.errno
+    return None
+
+
+def _free_port(address: str, taken: int) -> int:
+    """The next port that nobody holds: a mend should work."""
+    return next((port for port in range(taken + 1, 65536) if _bind(address, port) is None), taken)
+
+
+def _images(settings: Settings, bases: BaseImages, client: DockerClient) -> list[Problem]:
+    wanted = [("postgresImage", bases.postgres), ("gatewayImage", bases.gateway)]
+    if settings.minio_image:
+        wanted.append(("minioImage", settings.minio_image))
+    elif not _present(minio_build(bases).reference, client):
+        wanted += [("minioImage", bases.golang), ("minioImage", bases.debian)]
+    if not _present(mlflow_build(settings, bases).reference, client):
+        wanted.append(("pythonImage", bases.python))
+    return [
+        problem
+        for key, reference in wanted
+        if not _present(reference, client) and (problem := _cannot_be_had(key, reference, settings, client))
+    ]
+
+
+def _present(reference: str, client: DockerClient) -> bool:
+    from docker.errors import ImageNotFound  # noqa: PLC0415 - see connect()
+
+    try:
+        client.images.get(reference)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _cannot_be_had(key: str, reference: str, settings: Settings, client: DockerClient) -> Problem | None:
+    import requests  # noqa: PLC0415 - comes with docker-py, which is slow to import
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    local = reference.startswith("local/")
+    if not local:
+        try:
+            client.images.get_registry_data(reference)
+        except (DockerException, requests.RequestException):
+            pass
+        else:
+            return None
+    wrong = "is not on the Docker host" + ("" if local else ", and its registry does not give it")
+    chosen = getattr(settings, to_snake(key)) == reference
+    mend = f"pulumi config rm {key}" if chosen else "make up" if local else "make up IMAGES=packages"
+    return Problem(key, reference, wrong, mend)
+
+
+def _disk(builds: Sequence[Build], client: DockerClient, info: dict[str, Any]) -> list[Problem]:
+    root = Path(str(info["DockerRootDir"]))
+    if not client.api.base_url.startswith("http+docker://") or not root.exists():
+        return []  # the daemon's disk is not this machine's
+    to_build = any(not _present(build.reference, client) for build in builds)
+    needed = _BUILD_BYTES if to_build else _START_BYTES
+    free = shutil.disk_usage(root).free
+    if free >= needed:
+        return []
+    purpose = "building the images" if to_build else "starting the stack"
+    wrong = f"{purpose} takes {needed / 1024**3:.1f} GiB"
+    return [Problem("disk", f"{free / 1024**3:.1f} GiB free in {root}", wrong, "docker image prune, or a larger disk")]

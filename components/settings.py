@@ -1,0 +1,350 @@
+"""Every key a user can set: its type, default, limits and meaning, in one place.
+
+`Pulumi.yaml` declares the same keys for the engine, and a test holds the two together. There every key has the
+type `string`: the engine checks that block before this program runs, and a narrower type would let its words
+("must be of type 'integer'") stand in for the lines below, which name the limit and the mend.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel, to_snake
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from components.errors import Problem, Refusal
+
+PROJECT = "mlflow-stack"
+
+#: MLflow versions that `images/mlflow/locks` holds a lock file for.
+DEFAULT_MLFLOW_VERSION = "3.17.2"
+
+#: PostgreSQL serves this many connections at most. It is fixed, so that a change of `workers` restarts the
+#: tracking server alone; the pools of the workers share what `CONNECTION_RESERVE` leaves.
+MAX_CONNECTIONS = 200
+#: Connections kept for the migration job, the provider, the health check, a backup and a person with psql.
+CONNECTION_RESERVE = 24
+#: SQLAlchemy engines a worker may hold at once: the tracking store's and the model registry's.
+ENGINES_PER_WORKER = 2
+
+#: Memory a tracking server needs, in MiB: what is shared by all workers, and what each adds under load.
+SERVER_BASE_MB = 512
+SERVER_WORKER_MB = 192
+#: MLflow's job runner starts a consumer process a job type; measured with `make bench`.
+JOB_RUNNER_MB = 1536
+
+MIN_SECRET_LENGTH = 16
+MAX_SECRET_LENGTH = 128
+#: Length of a Fernet key before it is encoded (Fernet's specification).
+FERNET_KEY_BYTES = 32
+
+
+def _loopback_or_address(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise PydanticCustomError("address", "must be an IP address, such as 127.0.0.1 or 0.0.0.0") from None
+
+
+def _image(value: str | None) -> str | None:
+    if value is not None and re.search(r"\s", value):
+        raise PydanticCustomError("image", "must be an image reference without spaces, such as NAME:TAG")
+    return value
+
+
+def _bucket_name(value: str) -> str:
+    if ".." in value or re.fullmatch(r"\d+\.\d+\.\d+\.\d+", value):
+        raise PydanticCustomError("bucket", "must not hold '..' or look like an IP address")
+    return value
+
+
+Port = Annotated[int, Field(ge=1024, le=65535)]
+Image = Annotated[str | None, Field(max_length=512), AfterValidator(_image)]
+
+
+class Settings(BaseModel):
+    """What a user can change by `pulumi config set KEY VALUE`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+
+    mlflow_port: Port = Field(
+        5001, description="Port of the front door: UI, API and artifacts of MLflow, on `bindAddress`."
+    )
+    minio_api_port: Port = Field(
+        9000,
+        description="Port of MinIO's S3 API: on 127.0.0.1, and on `bindAddress` with `artifactAccess: direct`.",
+    )
+    minio_console_port: Port = Field(9001, description="Port of MinIO's console, on 127.0.0.1.")
+    postgres_port: Port = Field(
+        15432, description="Port of PostgreSQL, on 127.0.0.1; the PostgreSQL provider needs it."
+    )
+    bind_address: Annotated[str, AfterValidator(_loopback_or_address)] = Field(
+        "127.0.0.1", description="Address of this host that the front door listens on."
+    )
+    allow_insecure_public_bind: bool = Field(
+        False,
+        description="Let `bindAddress` be other than loopback although everybody who reaches the port can then "
+        "read and change every run: there is neither a login nor encryption.",
+    )
+    public_host: str | None = Field(
+        None,
+        max_length=253,
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$",
+        description="Host name under which clients reach the front door, beside localhost and private addresses; "
+        "MLflow answers 403 to any other name.",
+    )
+    workers: int = Field(4, ge=1, le=32, description="Worker processes of the tracking server.")
+    job_runner: bool = Field(
+        False,
+        description="Run MLflow's job runner (online scoring and other background jobs of the UI); costs about "
+        f"{JOB_RUNNER_MB} MiB of memory.",
+    )
+    server_memory_mb: int | None = Field(
+        None,
+        ge=256,
+        le=1048576,
+        description="Memory limit of the tracking server in MiB; unset: "
+        f"{SERVER_BASE_MB} + {SERVER_WORKER_MB} a worker, + {JOB_RUNNER_MB} with `jobRunner`.",
+    )
+    mlflow_version: str = Field(
+        DEFAULT_MLFLOW_VERSION,
+        pattern=r"^\d+\.\d+\.\d+$",
+        description="MLflow version in the image; a lock file of that version must stand in `images/mlflow/locks`.",
+    )
+    postgres_image: Image = Field(
+        None, description="Image of PostgreSQL 18; unset: the pinned one that this machine can have."
+    )
+    minio_image: Image = Field(None, description="Image of MinIO; unset: built from source in `images/minio`.")
+    gateway_image: Image = Field(
+        None, description="Image with Caddy 2; unset: the pinned one that this machine can have."
+    )
+    python_image: Image = Field(
+        None,
+        description="Base image with Python 3.11 for the MLflow image; unset: the pinned one that this machine "
+        "can have.",
+    )
+    bucket_name: Annotated[str, AfterValidator(_bucket_name)] = Field(
+        "mlflow",
+        min_length=3,
+        max_length=63,
+        pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$",
+        description="Bucket of the artifact store; fixed once the stack is up.",
+    )
+    database_name: str = Field(
+        "mlflow",
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="Database of the backend store; fixed once the stack is up.",
+    )
+    artifact_access: Literal["proxied", "direct"] = Field(
+        "proxied",
+        description="`proxied`: clients need the front door only. `direct`: clients talk to MinIO with a key.",
+    )
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> Self:
+        ports: dict[int, str] = {}
+        for key in ("mlflowPort", "minioApiPort", "minioConsolePort", "postgresPort"):
+            port: int = getattr(self, to_snake(key))
+            if port in ports:
+                raise PydanticCustomError(
+                    "together", "must differ from {other}", {"key": key, "value": port, "other": ports[port]}
+                )
+            ports[port] = key
+        if self.server_memory_mb is not None and self.server_memory_mb < self.least_server_memory_mb:
+            raise PydanticCustomError(
+                "together",
+                "{workers} workers need at least {least} MiB",
+                {
+                    "key": "serverMemoryMb",
+                    "value": self.server_memory_mb,
+                    "workers": self.workers,
+                    "least": self.least_server_memory_mb,
+                    "example": self.least_server_memory_mb,
+                },
+            )
+        if not ipaddress.ip_address(self.bind_address).is_loopback and not self.allow_insecure_public_bind:
+            raise PydanticCustomError(
+                "together",
+                "every machine that reaches this address could read and change every run; only a loopback "
+                "address is allowed unless allowInsecurePublicBind is true",
+                {"key": "bindAddress", "value": self.bind_address, "example": "127.0.0.1"},
+            )
+        if self.database_name in {"postgres", "template0", "template1"}:
+            raise PydanticCustomError(
+                "together",
+                "is one of PostgreSQL's own databases",
+                {"key": "databaseName", "value": self.database_name, "example": "mlflow"},
+            )
+        return self
+
+    @property
+    def least_server_memory_mb(self) -> int:
+        """The memory in MiB under which the chosen workers would be killed under load."""
+        return SERVER_BASE_MB + SERVER_WORKER_MB * self.workers + (JOB_RUNNER_MB if self.job_runner else 0)
+
+    @property
+    def server_memory_limit_mb(self) -> int:
+        """Memory limit of the tracking server in MiB."""
+        return self.server_memory_mb or self.least_server_memory_mb
+
+    @property
+    def connection_pool(self) -> tuple[int, int]:
+        """SQLAlchemy's `(pool_size, max_overflow)` of one engine, so that all workers fit into PostgreSQL."""
+        job_runner_workers = 2 if self.job_runner else 0
+        share = (MAX_CONNECTIONS - CONNECTION_RESERVE) // ((self.workers + job_runner_workers) * ENGINES_PER_WORKER)
+        pool_size = max(1, min(5, share))
+        return pool_size, max(0, min(10, share - pool_size))
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def _fernet_key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(FERNET_KEY_BYTES)).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A credential of the stack: a secret key of the stack's config.
+
+    Attributes:
+        key: The config key.
+        description: Who uses it.
+        generate: Makes a fresh value; used by `make init` for a key that is not set.
+        shape: What a value must look like, in words.
+    """
+
+    key: str
+    description: str
+    generate: Callable[[], str] = _token
+    shape: str = f"must be {MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} visible ASCII characters without spaces or quotes"
+
+    def accepts(self, value: str) -> bool:
+        """Whether a value has the shape.
+
+        Quotes and white space are left out because the AWS credentials file cannot hold them safely.
+        """
+        if self.generate is _fernet_key:
+            try:
+                return len(base64.b64decode(value, altchars=b"-_", validate=True)) == FERNET_KEY_BYTES
+            except (binascii.Error, ValueError):
+                return False
+        visible = re.fullmatch(r"[\x21\x23-\x26\x28-\x5f\x61-\x7e]+", value) is not None
+        return visible and MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH
+
+
+SECRETS: tuple[Secret, ...] = (
+    Secret("postgresAdminPassword", "PostgreSQL's superuser `postgres`: the provider alone uses it."),
+    Secret("postgresOwnerPassword", "The owner of the database: the migration job alone uses it."),
+    Secret("postgresRuntimePassword", "The run-time role `mlflowuser`: reads and writes rows."),
+    Secret("minioRootPassword", "MinIO's root user: the provider and the MinIO container alone use it."),
+    Secret("bucketUserSecret", "The bucket user: sees the artifact store's bucket only."),
+    Secret("consoleUserPassword", "The console user: looks at the bucket, changes nothing."),
+    Secret("kekPassphrase", "Encrypts the secrets that MLflow keeps in its database; keep it with a backup."),
+    Secret(
+        "webhookKey",
+        "Fernet key that encrypts MLflow's webhook secrets; keep it with a backup.",
+        _fernet_key,
+        "must be a Fernet key: 32 bytes as 44 characters of URL-safe base64",
+    ),
+)
+
+SECRET_KEYS: tuple[str, ...] = tuple(secret.key for secret in SECRETS)
+
+#: What the mend of an error proposes where the key's default says less.
+_EXAMPLES: dict[str, str] = {
+    "bool_parsing": "true",
+    "address": "127.0.0.1",
+    "literal_error": "proxied",
+}
+
+
+def setting_keys() -> tuple[str, ...]:
+    """The keys of all plain settings, in the order in which the docs list them."""
+    return tuple(to_camel(name) for name in Settings.model_fields)
+
+
+def load(values: Mapping[str, str], *, encrypted: Collection[str] = SECRET_KEYS) -> Settings:
+    """Check a stack's config and give its settings.
+
+    Args:
+        values: Every key of the stack's config in this project's namespace, without the namespace; plain text.
+        encrypted: The keys whose values are encrypted in the stack file.
+
+    Raises:
+        Refusal: A key is unknown, a value breaks a limit, or a credential is missing or malformed; it names all
+            of them at once.
+    """
+    problems = _secret_problems(values, encrypted)
+    # An empty text stands for "unset": the engine has no other default for a string.
+    unset = {to_camel(name) for name, field in Settings.model_fields.items() if field.default is None}
+    plain: dict[str, Any] = {
+        key: value for key, value in values.items() if key not in SECRET_KEYS and (value or key not in unset)
+    }
+    try:
+        settings = Settings.model_validate(plain)
+    except ValidationError as error:
+        problems = [_problem(detail) for detail in error.errors(include_url=False)] + problems
+        raise Refusal(problems) from None
+    if problems:
+        raise Refusal(problems)
+    return settings
+
+
+def _secret_problems(values: Mapping[str, str], encrypted: Collection[str]) -> list[Problem]:
+    problems: list[Problem] = []
+    seen: dict[str, str] = {}
+    for secret in SECRETS:
+        value = values.get(secret.key, "")
+        if not value:
+            problems.append(Problem(secret.key, "(not set)", "this credential is missing", "make init"))
+        elif secret.key not in encrypted:
+            wrong = "stands in plain text in the stack file; a credential must be encrypted, and this one is spent"
+            problems.append(Problem(secret.key, "(hidden)", wrong, f"pulumi config set --secret {secret.key}"))
+        elif not secret.accepts(value):
+            mend = f"pulumi config set --secret {secret.key}"
+            problems.append(Problem(secret.key, "(hidden)", secret.shape, mend))
+        elif value in seen:
+            wrong = f"must differ from {seen[value]}: each right has a credential of its own"
+            problems.append(Problem(secret.key, "(hidden)", wrong, f"pulumi config set --secret {secret.key}"))
+        seen.setdefault(value, secret.key)
+    return problems
+
+
+def _problem(detail: ErrorDetails) -> Problem:
+    """Turn one of pydantic's errors into the line that a user reads."""
+    context = detail.get("ctx", {})
+    if detail["type"] == "together":
+        key, value = str(context["key"]), str(context["value"])
+        default = Settings.model_fields[to_snake(key)].default
+        example = context.get("example", default if str(default) != value else int(value) + 1)
+        return Problem(key, value, detail["msg"], f"pulumi config set {key} {example}")
+    key = str(detail["loc"][0])
+    value = str(detail["input"])
+    if detail["type"] == "extra_forbidden":
+        known = ", ".join((*setting_keys(), *SECRET_KEYS))
+        return Problem(key, value, f"is no key of this program; the keys are {known}", f"pulumi config rm {key}")
+    default = Settings.model_fields[to_snake(key)].default
+    example = _EXAMPLES.get(detail["type"], default)
+    mend = f"pulumi config rm {key}" if example is None else f"pulumi config set {key} {example}"
+    wrong = detail["msg"][0].lower() + detail["msg"][1:]
+    wrong = wrong.removeprefix("input ").replace("should", "must", 1)
+    return Problem(key, value, wrong, mend)

@@ -1,0 +1,236 @@
+"""The whole stack: the one component that joins the parts, in the order in which they become ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+
+from components.artifact_store import ArtifactStore, ArtifactStoreArgs
+from components.backend_store import BackendStore, BackendStoreArgs
+from components.credentials import Credentials
+from components.gateway import Gateway, GatewayArgs
+from components.image import BuiltImage, PulledImage, base_images, minio_build, mlflow_build
+from components.migration import Migration, MigrationArgs
+from components.minio_server import MinioServer, MinioServerArgs
+from components.mlflow_server import MlflowServer, MlflowServerArgs
+from components.naming import BUCKET_USER, SERVICES, Naming
+from components.network import Networks, NetworksArgs
+from components.postgres_server import PostgresServer, PostgresServerArgs
+from components.preflight import FIRST_ATTEMPT
+from components.settings import Settings
+from components.verification import Endpoints, verify
+
+_LOOPBACK = "127.0.0.1"
+#: Bind addresses that stand for every address of the host: a client needs one it can go to.
+_EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowStackArgs:
+    """What the stack needs.
+
+    Attributes:
+        stack: Name of the Pulumi stack: part of every name outside.
+        settings: What the user chose.
+        credentials: Every credential, as secret outputs.
+        migration_attempt: Names the attempt of the migration (see `components.preflight`).
+    """
+
+    stack: str
+    settings: Settings
+    credentials: Credentials
+    migration_attempt: str = FIRST_ATTEMPT
+
+
+class MlflowStack(pulumi.ComponentResource):
+    """MLflow on PostgreSQL and MinIO behind one front door."""
+
+    def __init__(self, name: str, args: MlflowStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlflow-stack:index:MlflowStack", name, None, opts)
+        settings, secret = args.settings, args.credentials
+        self._args = args
+        self._naming = naming = Naming(args.stack)
+        here = pulumi.ResourceOptions(
+            parent=self,
+            providers={"docker": docker.Provider("docker", opts=pulumi.ResourceOptions(parent=self))},
+        )
+        bases = base_images(settings)
+        postgres_image = PulledImage("postgres", bases.postgres, here)
+        gateway_image = PulledImage("gateway", bases.gateway, here)
+        minio_image = (
+            PulledImage("minio", settings.minio_image, here)
+            if settings.minio_image
+            else BuiltImage("minio", minio_build(bases), here)
+        )
+        mlflow_image = BuiltImage("mlflow", mlflow_build(settings, bases), here)
+        images = {
+            "postgres": postgres_image,
+            "minio": minio_image,
+            "server": mlflow_image,
+            "gateway": gateway_image,
+        }
+        self._images = {role: image.reference for role, image in images.items()}
+        # No container before every image: a build that fails leaves nothing behind.
+        built = list(images.values())
+
+        networks = Networks("networks", NetworksArgs(naming), here)
+        api_address = settings.bind_address if settings.artifact_access == "direct" else _LOOPBACK
+        postgres = PostgresServer(
+            "postgres",
+            PostgresServerArgs(
+                naming=naming,
+                image=postgres_image.reference,
+                database_name=settings.database_name,
+                port=settings.postgres_port,
+                network=networks.backend,
+                admin_password=secret.postgres_admin_password,
+                after=built,
+            ),
+            here,
+        )
+        minio = MinioServer(
+            "minio",
+            MinioServerArgs(
+                naming=naming,
+                image=minio_image.reference,
+                bucket_name=settings.bucket_name,
+                api_address=api_address,
+                api_port=settings.minio_api_port,
+                console_port=settings.minio_console_port,
+                network=networks.artifact,
+                root_password=secret.minio_root_password,
+                after=built,
+            ),
+            here,
+        )
+        gateway = Gateway(
+            "gateway",
+            GatewayArgs(
+                naming=naming,
+                image=gateway_image.reference,
+                front=networks.front,
+                inner=[networks.app, networks.artifact],
+                address=settings.bind_address,
+                port=settings.mlflow_port,
+                after=built,
+            ),
+            here,
+        )
+        backend_store = BackendStore(
+            "backend-store",
+            BackendStoreArgs(
+                host=_LOOPBACK,
+                port=settings.postgres_port,
+                database_name=settings.database_name,
+                admin_password=secret.postgres_admin_password,
+                owner_password=secret.postgres_owner_password,
+                runtime_password=secret.postgres_runtime_password,
+                server=postgres.container,
+                data=postgres.volume,
+            ),
+            here,
+        )
+        reachable = _LOOPBACK if api_address in _EVERYWHERE else api_address
+        artifact_store = ArtifactStore(
+            "artifact-store",
+            ArtifactStoreArgs(
+                endpoint=f"{reachable}:{settings.minio_api_port}",
+                bucket_name=settings.bucket_name,
+                root_password=secret.minio_root_password,
+                bucket_user_secret=secret.bucket_user_secret,
+                console_user_password=secret.console_user_password,
+                server=minio.container,
+                data=minio.volume,
+            ),
+            here,
+        )
+        migration = Migration(
+            "migration",
+            MigrationArgs(
+                naming=naming,
+                image=mlflow_image.reference,
+                network=networks.backend,
+                database_name=backend_store.database_name,
+                owner_password=secret.postgres_owner_password,
+                attempt=args.migration_attempt,
+                after=[mlflow_image, *backend_store.ready],
+            ),
+            here,
+        )
+        server = MlflowServer(
+            "server",
+            MlflowServerArgs(
+                naming=naming,
+                settings=settings,
+                image=mlflow_image.reference,
+                networks=[networks.app, networks.artifact, networks.backend],
+                database_name=backend_store.database_name,
+                bucket_name=artifact_store.bucket_name,
+                runtime_password=secret.postgres_runtime_password,
+                bucket_user_secret=secret.bucket_user_secret,
+                kek_passphrase=secret.kek_passphrase,
+                webhook_key=secret.webhook_key,
+                migrated=migration.done,
+                after=[mlflow_image, *artifact_store.ready],
+            ),
+            here,
+        )
+        self._api_host = reachable
+        self._front_host = _LOOPBACK if settings.bind_address in _EVERYWHERE else settings.bind_address
+        self._verified = pulumi.Output.all(
+            server.container.id,
+            gateway.container.id,
+            minio.container.id,
+            postgres.container.id,
+            secret.postgres_runtime_password,
+            secret.bucket_user_secret,
+        ).apply(lambda values: self._verify(values[-2], values[-1]))
+        self.register_outputs({"trackingUri": self.tracking_uri})
+
+    def _verify(self, runtime_password: str, bucket_user_secret: str) -> bool:
+        if not pulumi.runtime.is_dry_run():
+            settings = self._args.settings
+            endpoints = Endpoints(
+                postgres_host=_LOOPBACK,
+                postgres_port=settings.postgres_port,
+                minio=f"{self._api_host}:{settings.minio_api_port}",
+                front_door=f"{self._front_host}:{settings.mlflow_port}",
+            )
+            verify(settings, endpoints, runtime_password=runtime_password, bucket_user_secret=bucket_user_secret)
+        return True
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where a client on this machine, or one that knows `publicHost`, finds the front door."""
+        settings = self._args.settings
+        host = settings.public_host or ("localhost" if self._front_host == _LOOPBACK else self._front_host)
+        return f"http://{host}:{settings.mlflow_port}"
+
+    @property
+    def outputs(self) -> dict[str, pulumi.Input[object]]:
+        """The outputs of the stack, by the names under which they are exported."""
+        settings, secret = self._args.settings, self._args.credentials
+        api_host = "localhost" if self._api_host == _LOOPBACK else self._api_host
+        api_url = f"http://{api_host}:{settings.minio_api_port}"
+        client_env: pulumi.Input[dict[str, str]] = {"MLFLOW_TRACKING_URI": self.tracking_uri}
+        if settings.artifact_access == "direct":
+            client_env = secret.bucket_user_secret.apply(
+                lambda key: {
+                    "MLFLOW_TRACKING_URI": self.tracking_uri,
+                    "MLFLOW_S3_ENDPOINT_URL": api_url,
+                    "AWS_ACCESS_KEY_ID": BUCKET_USER,
+                    "AWS_SECRET_ACCESS_KEY": key,
+                }
+            )
+        return {
+            "trackingUri": self.tracking_uri,
+            "minioConsoleUrl": f"http://localhost:{settings.minio_console_port}",
+            "minioApiUrl": api_url,
+            "artifactRoot": f"s3://{settings.bucket_name}/",
+            "clientEnv": client_env,
+            "containers": {role: self._naming.container(role) for role in SERVICES},
+            "images": self._images,
+            "credentials": secret.as_output(),
+        }

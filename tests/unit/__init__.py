@@ -1,0 +1,1 @@
+"""The program under Pulumi's mocks: no Docker, seconds."""

@@ -1,0 +1,247 @@
+"""What the program asks the engine for: inputs and resource options, without Docker."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from components.errors import Failure
+from components.naming import SERVICES
+from components.settings import MAX_CONNECTIONS, PROJECT
+from tests.unit.recording import Recorded, run_stack
+
+CONTAINER = "docker:index/container:Container"
+VOLUME = "docker:index/volume:Volume"
+
+
+@pytest.fixture(scope="module")
+def default() -> Recorded:
+    """The program on its default settings."""
+    return run_stack()
+
+
+def _envs(recorded: Recorded, role: str) -> dict[str, str]:
+    envs: list[str] = recorded.of(CONTAINER, role).inputs["envs"]
+    return dict(env.split("=", 1) for env in envs)
+
+
+def test_every_docker_object_has_the_name_and_the_labels_of_its_stack(default: Recorded) -> None:
+    for role in (*SERVICES, "migration"):
+        inputs = default.of(CONTAINER, role).inputs
+        labels = {label["label"]: label["value"] for label in inputs["labels"]}
+        assert inputs["name"] == f"mlflow-dev-{role}", "names are fixed: scripts rely on them"
+        assert labels[f"{PROJECT}.project"] == PROJECT
+        assert labels[f"{PROJECT}.stack"] == "dev"
+        assert labels[f"{PROJECT}.role"] == role
+    for kind in (VOLUME, "docker:index/network:Network"):
+        for resource in default.all(kind).values():
+            labels = {label["label"]: label["value"] for label in resource.inputs["labels"]}
+            assert labels[f"{PROJECT}.stack"] == "dev", f"destroy finds leftovers by this label: {resource.name}"
+
+
+def test_a_container_is_made_only_when_every_image_is_there(default: Recorded) -> None:
+    images = {
+        urn for urn, each in default.resources.items() if each.type.startswith("docker:index/") and "mage" in each.type
+    }
+    assert len(images) == 4
+    for role in ("postgres", "minio", "gateway"):
+        dependencies = set(default.of(CONTAINER, role).request.dependencies)
+        assert images <= dependencies, f"a failed build must leave no {role} container behind"
+
+
+def test_the_server_takes_a_property_of_the_migration_so_that_it_is_stopped_before_it(
+    default: Recorded,
+) -> None:
+    server = default.of(CONTAINER, "server").request
+    urns = server.propertyDependencies["envs"].urns
+    assert any(urn.endswith("Container::migration") for urn in urns), (
+        "the cascade of delete-before-replace follows property dependencies, not depends_on"
+    )
+
+
+def test_the_server_waits_for_the_bucket_and_its_users_policy(default: Recorded) -> None:
+    dependencies = list(default.of(CONTAINER, "server").request.dependencies)
+    assert any(urn.endswith("S3Bucket::bucket") for urn in dependencies)
+    assert any(urn.endswith("::bucket-user-attachment") for urn in dependencies)
+
+
+def test_the_migration_waits_for_the_last_privilege(default: Recorded) -> None:
+    dependencies = list(default.of(CONTAINER, "migration").request.dependencies)
+    assert any(urn.endswith("::runtime-sequences") for urn in dependencies), (
+        "tables made before the default privileges would be closed to the run-time role"
+    )
+
+
+def test_a_failed_migration_fails_the_run_and_says_why() -> None:
+    with pytest.raises(Failure, match=r"(?s)exit code 3.*the reason"):
+        run_stack(exit_code=3)
+
+
+def test_another_attempt_makes_the_migration_again(default: Recorded) -> None:
+    again = run_stack(attempt="abc").of(CONTAINER, "migration").inputs["labels"]
+    assert again != default.of(CONTAINER, "migration").inputs["labels"], "labels replace the container"
+
+
+def test_what_lives_in_a_volume_is_deleted_with_it_and_needs_no_server_to_go(default: Recorded) -> None:
+    for type_, volume in (("postgresql:index/", "postgres-data"), ("minio:index/", "minio-data")):
+        inside = [each for each in default.resources.values() if each.type.startswith(type_)]
+        assert inside
+        for each in inside:
+            assert each.request.deletedWith.endswith(f"::{volume}"), (
+                f"{each.name} must not need its server to be destroyed"
+            )
+
+
+def test_no_change_of_inputs_replaces_a_data_volume(default: Recorded) -> None:
+    for name in ("postgres-data", "minio-data"):
+        ignored = set(default.of(VOLUME, name).request.ignoreChanges)
+        assert {"name", "driver", "driverOpts", "labels"} <= ignored, f"replacing {name} loses its data"
+
+
+def test_everything_is_published_on_loopback(default: Recorded) -> None:
+    published = [port for each in default.all(CONTAINER).values() for port in each.inputs.get("ports", [])]
+    assert len(published) == 4
+    assert {port["ip"] for port in published} == {"127.0.0.1"}
+
+
+def test_a_public_bind_publishes_the_front_door_alone() -> None:
+    recorded = run_stack({"bindAddress": "0.0.0.0", "allowInsecurePublicBind": "true"})
+    addresses = {
+        (each.name, port["internal"]): port["ip"]
+        for each in recorded.all(CONTAINER).values()
+        for port in each.inputs.get("ports", [])
+    }
+    assert addresses[("gateway", 5000)] == "0.0.0.0"
+    assert {address for key, address in addresses.items() if key[0] != "gateway"} == {"127.0.0.1"}
+
+
+def test_every_published_port_states_address_and_external_port(default: Recorded) -> None:
+    for each in default.all(CONTAINER).values():
+        ports: list[dict[str, Any]] = each.inputs.get("ports", [])
+        assert all({"internal", "external", "ip"} <= set(port) for port in ports), "else replaced on every up"
+        assert ports == sorted(ports, key=lambda port: port["internal"])
+
+
+def test_no_credential_stands_in_an_environment_a_command_or_a_label(default: Recorded) -> None:
+    credentials = [value for key, value in default.outputs["credentials"].items() if not key.endswith("User")]
+    assert len(credentials) == 8
+    for each in default.all(CONTAINER).values():
+        visible = {key: value for key, value in each.inputs.items() if key != "uploads"}
+        text = json.dumps(visible)
+        assert not [value for value in credentials if value in text], f"docker inspect shows it: {each.name}"
+
+
+def test_files_that_hold_a_credential_are_secret_in_the_state(default: Recorded) -> None:
+    for role in ("postgres", "minio", "migration", "server"):
+        assert "uploads" in default.of(CONTAINER, role).secret_inputs, role
+    assert default.of("pulumi:providers:minio", "minio").secret_inputs == {"minioPassword"}
+    assert default.of("pulumi:providers:postgresql", "postgresql").secret_inputs == {"password"}
+
+
+def test_each_credential_reaches_only_who_needs_it(default: Recorded) -> None:
+    credentials: dict[str, str] = default.outputs["credentials"]
+    holders: dict[str, set[str]] = {}
+    for key, value in credentials.items():
+        if key.endswith("User"):
+            continue
+        holders[key] = {
+            each.name for each in default.resources.values() if value in json.dumps(each.inputs, default=str)
+        }
+    assert holders == {
+        "postgresAdminPassword": {"postgres", "postgresql"},
+        "postgresOwnerPassword": {"owner", "migration"},
+        "postgresRuntimePassword": {"runtime", "server"},
+        "minioRootPassword": {"minio"},
+        "bucketUserSecret": {"bucket-user", "server"},
+        "consoleUserPassword": {"console-user"},
+        "kekPassphrase": {"server"},
+        "webhookKey": {"server"},
+    }
+
+
+def test_every_container_has_limits_log_rotation_and_a_restart_policy(default: Recorded) -> None:
+    for each in default.all(CONTAINER).values():
+        assert each.inputs["memory"] == each.inputs["memorySwap"] > 0, each.name
+        assert each.inputs["logDriver"] == "json-file"
+        assert each.inputs["logOpts"] == {"max-file": "3", "max-size": "10m"}
+        assert each.inputs["restart"] == ("no" if each.name == "migration" else "unless-stopped")
+        assert each.inputs["user"].split(":")[0] != "0", f"{each.name} runs as root"
+
+
+def test_a_service_is_waited_for_until_it_is_healthy(default: Recorded) -> None:
+    for role in SERVICES:
+        inputs = default.of(CONTAINER, role).inputs
+        assert inputs["wait"] is True
+        assert inputs["healthcheck"]["tests"][0] == "CMD-SHELL"
+        assert default.of(CONTAINER, role).request.replaceOnChanges == ["healthcheck"]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 8, 16, 32])
+@pytest.mark.parametrize("job_runner", ["false", "true"])
+def test_all_pools_together_fit_into_postgresql(workers: int, job_runner: str) -> None:
+    recorded = run_stack({"workers": str(workers), "jobRunner": job_runner})
+    envs = _envs(recorded, "server")
+    a_pool = int(envs["MLFLOW_STACK_POOL_SIZE"]) + int(envs["MLFLOW_STACK_MAX_OVERFLOW"])
+    assert a_pool >= 1
+    assert workers * 2 * a_pool < MAX_CONNECTIONS, "some connections are left for the migration and a person"
+    assert f"max_connections={MAX_CONNECTIONS}" in recorded.of(CONTAINER, "postgres").inputs["command"]
+
+
+def test_direct_access_publishes_the_api_and_tells_clients_the_key() -> None:
+    changes = {"artifactAccess": "direct", "bindAddress": "0.0.0.0", "allowInsecurePublicBind": "true"}
+    recorded = run_stack(changes)
+    minio_ports = {port["internal"]: port["ip"] for port in recorded.of(CONTAINER, "minio").inputs["ports"]}
+    assert minio_ports == {9000: "0.0.0.0", 9001: "127.0.0.1"}
+    assert recorded.outputs["clientEnv"]["AWS_SECRET_ACCESS_KEY"] == recorded.outputs["credentials"]["bucketUserSecret"]
+
+
+def test_a_policy_names_one_bucket_and_is_sorted(default: Recorded) -> None:
+    for name in ("bucket-user-policy", "console-user-policy"):
+        text: str = default.of("minio:index/iamPolicy:IamPolicy", name).inputs["policy"]
+        document = json.loads(text)
+        resources = {resource for statement in document["Statement"] for resource in statement["Resource"]}
+        assert resources == {"arn:aws:s3:::mlflow", "arn:aws:s3:::mlflow/*"}
+        assert text == json.dumps(document, sort_keys=True, separators=(",", ":")), "else a refresh finds a change"
+
+
+def test_the_console_user_may_only_look(default: Recorded) -> None:
+    document = json.loads(default.of("minio:index/iamPolicy:IamPolicy", "console-user-policy").inputs["policy"])
+    actions = {action for statement in document["Statement"] for action in statement["Action"]}
+    assert actions == {"s3:GetBucketLocation", "s3:ListBucket", "s3:GetObject"}
+
+
+def test_the_networks_keep_the_gateway_from_postgresql(default: Recorded) -> None:
+    joined = {
+        role: {
+            network["name"].removeprefix("mlflow-dev-")
+            for network in default.of(CONTAINER, role).inputs["networksAdvanced"]
+        }
+        for role in (*SERVICES, "migration")
+    }
+    assert joined == {
+        "postgres": {"backend"},
+        "minio": {"artifact"},
+        "migration": {"backend"},
+        "server": {"app", "artifact", "backend"},
+        "gateway": {"front", "app", "artifact"},
+    }
+
+
+def test_the_public_host_is_allowed_with_and_without_a_port() -> None:
+    envs = _envs(run_stack({"publicHost": "mlflow.example.org"}), "server")
+    allowed = envs["MLFLOW_STACK_ALLOWED_HOSTS"].split(",")
+    assert {"mlflow.example.org", "mlflow.example.org:*", "localhost", "localhost:*"} <= set(allowed)
+
+
+def test_two_stacks_share_no_name() -> None:
+    names = [
+        {
+            each.inputs["name"]
+            for each in run_stack(stack=stack).resources.values()
+            if each.type.startswith("docker:") and "container" in each.type.lower() + "volume"
+        }
+        for stack in ("one", "two")
+    ]
+    assert not names[0] & names[1] - {None}
