@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.errors import Failure
-from components.mlflow_container import MLFLOW_UID, database_environment, password_file
+from components.mlflow_container import MLFLOW_UID, database_environment, service_file
 from components.naming import POSTGRES_OWNER, Naming
 from components.service import ServiceArgs, service_container
 
@@ -59,7 +59,7 @@ class Migration(pulumi.ComponentResource):
                 probe=None,
                 command=["migrate"],
                 environment=database_environment(POSTGRES_OWNER, args.database_name),
-                files={"pgpass": password_file(args.owner_password)},
+                files={"pg-service.conf": service_file(args.owner_password)},
                 labels={"attempt": args.attempt},
             ),
             pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),

@@ -9,19 +9,12 @@ import pulumi
 import pulumi_docker as docker
 
 from components.naming import ARTIFACT_STORE_ALIAS, FILES_PATH, MINIO_ROOT, Naming
-from components.service import DATA_VOLUME_IS_KEPT, File, PublishedPort, ServiceArgs, service_container
+from components.service import DATA_VOLUME_IS_KEPT, File, PublishedPort, ServiceArgs, http_probe, service_container
 
 MINIO_UID = 10001
 API_PORT = 9000
 CONSOLE_PORT = 9001
 _MEMORY_MB = 2048
-
-#: Neither curl nor wget is in the image; bash opens the connection itself.
-_PROBE = (
-    "bash -c 'exec 3<>/dev/tcp/127.0.0.1/9000 && "
-    'printf "GET /minio/health/live HTTP/1.0\\r\\n\\r\\n" >&3 && '
-    'read -r -t 5 status <&3 && [[ $status == *" 200 "* ]]\''
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +66,7 @@ class MinioServer(pulumi.ComponentResource):
                 uid=MINIO_UID,
                 networks=[(args.network, [ARTIFACT_STORE_ALIAS])],
                 memory_mb=_MEMORY_MB,
-                probe=_PROBE,
+                probe=http_probe(API_PORT, "/minio/health/live"),
                 command=[
                     "server",
                     "/data",

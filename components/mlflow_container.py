@@ -9,6 +9,7 @@ from components.postgres_server import PORT
 from components.service import File
 
 MLFLOW_UID = 10002
+_SERVICE = "mlflow"
 
 
 def database_environment(user: str, database_name: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
@@ -18,14 +19,15 @@ def database_environment(user: str, database_name: pulumi.Input[str]) -> dict[st
         "PGPORT": str(PORT),
         "PGUSER": user,
         "PGDATABASE": database_name,
-        "PGPASSFILE": f"{FILES_PATH}/pgpass",
+        "PGSERVICE": _SERVICE,
+        "PGSERVICEFILE": f"{FILES_PATH}/pg-service.conf",
     }
 
 
-def password_file(password: pulumi.Output[str]) -> File:
-    r"""A libpq password file with one line for every server.
+def service_file(password: pulumi.Output[str]) -> File:
+    """A libpq connection service file with the password of the backend store.
 
-    libpq reads `\` and `:` in it as special and refuses a file that others may read (PostgreSQL manual, "The
-    Password File").
+    Not a password file: libpq refuses one that is not its reader's own (PostgreSQL manual, "The Password File"),
+    and files are given to a container as root's.
     """
-    return File(password.apply(lambda value: "*:*:*:*:" + value.replace("\\", "\\\\").replace(":", "\\:") + "\n"))
+    return File(password.apply(lambda value: f"[{_SERVICE}]\npassword={value}\n"))

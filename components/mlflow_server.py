@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
-from components.mlflow_container import MLFLOW_UID, database_environment, password_file
-from components.naming import ARTIFACT_STORE_ALIAS, BUCKET_USER, FILES_PATH, POSTGRES_RUNTIME, Naming
-from components.service import File, ServiceArgs, service_container
+from components.mlflow_container import MLFLOW_UID, database_environment, service_file
+from components.naming import (
+    ARTIFACT_STORE_ALIAS,
+    BUCKET_USER,
+    FILES_PATH,
+    POSTGRES_RUNTIME,
+    TRACKING_SERVER_ALIAS,
+    Naming,
+)
+from components.service import File, ServiceArgs, http_probe, service_container
 from components.settings import Settings
 
 PORT = 5000
-
-#: bash opens the connection itself: starting Python for every probe would cost more than the server idles at.
-_PROBE = (
-    f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/{PORT} && "
-    'printf "GET /health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n" >&3 && '
-    'read -r -t 10 status <&3 && [[ $status == *" 200 "* ]]\''
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +56,12 @@ class MlflowServerArgs:
 
 
 def allowed_hosts(settings: Settings, naming: Naming) -> list[str]:
-    """The `Host` headers that the server answers to.
+    """The names that the server answers to beyond MLflow's own list (localhost and private addresses).
 
-    MLflow's own list holds localhost and private addresses, and a list given to it replaces that; it compares the
-    port, too, so each name stands in twice (MLflow 3.17, `mlflow/server/fastapi_security.py`).
+    The image adds that list: one that is given to MLflow replaces it.
     """
-    names = ["localhost", "127.0.0.1", "[::1]", "mlflow-server", naming.container("server"), "0.0.0.0"]  # noqa: S104 - a name that is answered to
-    private = ["10.*", "192.168.*", *(f"172.{octet}.*" for octet in range(16, 32))]
-    names += [naming.container("gateway"), *private]
-    if settings.public_host:
-        names.append(settings.public_host)
-    return [entry for name in names for entry in (name, f"{name}:*")]
+    names = [TRACKING_SERVER_ALIAS, naming.container("gateway"), naming.container("server")]
+    return [*names, settings.public_host] if settings.public_host else names
 
 
 class MlflowServer(pulumi.ComponentResource):
@@ -102,11 +97,11 @@ class MlflowServer(pulumi.ComponentResource):
                 uid=MLFLOW_UID,
                 networks=[(network, []) for network in args.networks],
                 memory_mb=settings.server_memory_limit_mb,
-                probe=_PROBE,
+                probe=http_probe(PORT, "/health"),
                 command=["serve"],
                 environment=environment,
                 files={
-                    "pgpass": password_file(args.runtime_password),
+                    "pg-service.conf": service_file(args.runtime_password),
                     "aws-credentials": File(
                         args.bucket_user_secret.apply(
                             lambda secret: (

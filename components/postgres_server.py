@@ -69,11 +69,10 @@ class PostgresServer(pulumi.ComponentResource):
                 networks=[(args.network, [BACKEND_STORE_ALIAS])],
                 memory_mb=_MEMORY_MB,
                 probe=_PROBE,
-                entrypoint=[f"{FILES_PATH}/entrypoint.sh"],
-                command=["-c", "listen_addresses=*", "-c", f"max_connections={MAX_CONNECTIONS}"],
+                entrypoint=[f"{FILES_PATH}/entrypoint.sh", "-c", f"max_connections={MAX_CONNECTIONS}"],
                 files={
                     "admin-password": File(args.admin_password),
-                    "entrypoint.sh": File(entrypoint.read_text(encoding="utf-8"), mode="0500"),
+                    "entrypoint.sh": File(entrypoint.read_text(encoding="utf-8"), mode="0555"),
                 },
                 ports=[PublishedPort(PORT, args.port, "127.0.0.1")],
                 volumes={"/var/lib/postgresql": self._volume.name},

@@ -209,8 +209,9 @@ class Settings(BaseModel):
         """SQLAlchemy's `(pool_size, max_overflow)` of one engine, so that all workers fit into PostgreSQL."""
         job_runner_workers = 2 if self.job_runner else 0
         share = (MAX_CONNECTIONS - CONNECTION_RESERVE) // ((self.workers + job_runner_workers) * ENGINES_PER_WORKER)
-        pool_size = max(1, min(5, share))
-        return pool_size, max(0, min(10, share - pool_size))
+        # MLflow takes an overflow of 0 for "not set", so each pool may grow by one at least.
+        pool_size = max(1, min(5, share - 1))
+        return pool_size, max(1, min(10, share - pool_size))
 
 
 def _token() -> str:
@@ -235,19 +236,22 @@ class Secret:
     key: str
     description: str
     generate: Callable[[], str] = _token
-    shape: str = f"must be {MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} visible ASCII characters without spaces or quotes"
+    shape: str = (
+        f"must be {MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} visible ASCII characters, without quotes and backslashes"
+    )
 
     def accepts(self, value: str) -> bool:
         """Whether a value has the shape.
 
-        Quotes and white space are left out because the AWS credentials file cannot hold them safely.
+        Quotes and white space are left out because the AWS credentials file cannot hold them safely, and backslashes
+        because the official PostgreSQL provider stores another password than the one with them.
         """
         if self.generate is _fernet_key:
             try:
                 return len(base64.b64decode(value, altchars=b"-_", validate=True)) == FERNET_KEY_BYTES
             except (binascii.Error, ValueError):
                 return False
-        visible = re.fullmatch(r"[\x21\x23-\x26\x28-\x5f\x61-\x7e]+", value) is not None
+        visible = re.fullmatch(r"[\x21\x23-\x26\x28-\x5b\x5d-\x5f\x61-\x7e]+", value) is not None
         return visible and MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH
 
 

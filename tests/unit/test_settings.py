@@ -86,8 +86,9 @@ def test_a_missing_credential_is_refused_with_make_init(key: str) -> None:
         "a" * 20 + "\n",
         "ä" * 20,
         "a" * 20 + '"',
+        "a" * 20 + "\\",
     ],
-    ids=["short", "long", "space", "newline", "not ASCII", "quote"],
+    ids=["short", "long", "space", "newline", "not ASCII", "quote", "backslash"],
 )
 def test_a_malformed_credential_is_refused_and_never_shown(secret: Any, value: str) -> None:
     (line,) = _refused({secret.key: value})
