@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic.alias_generators import to_snake
 
 from components.errors import Problem, Refusal
-from components.image import BaseImages, Build, base_images, minio_build, mlflow_build
+from components.image import PROJECT_DIR, BaseImages, Build, base_images, minio_build, mlflow_build
 from components.naming import Naming
-from components.settings import PROJECT, Settings
+from components.settings import DEFAULT_MLFLOW_VERSION, PROJECT, Settings
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -89,6 +89,7 @@ def check(settings: Settings, naming: Naming, client: DockerClient, *, dry_run: 
     info: dict[str, Any] = client.info()
     bases = base_images(settings)
     problems = [
+        *_version(settings),
         *_fixed_settings(settings, naming, client),
         *_memory(settings, info),
         *_ports(settings, naming, client),
@@ -147,6 +148,24 @@ def _fixed_settings(settings: Settings, naming: Naming, client: DockerClient) ->
                 wrong = f"is fixed once the stack is up: the data is under {was!r}"
                 problems.append(Problem(key, value, wrong, f"pulumi config set {key} {was}"))
     return problems
+
+
+def _version(settings: Settings) -> list[Problem]:
+    """The image takes every byte from a lock file, so a version without one cannot be built."""
+    locks = PROJECT_DIR / "images" / "mlflow" / "locks"
+    versions = sorted(path.stem.removeprefix("mlflow-") for path in locks.glob("mlflow-*.txt"))
+    if settings.mlflow_version in versions:
+        return []
+    wrong = f"images/mlflow/locks has lock files of {', '.join(versions)} only"
+    return [
+        Problem(
+            "mlflowVersion",
+            settings.mlflow_version,
+            wrong,
+            f"pulumi config set mlflowVersion {DEFAULT_MLFLOW_VERSION}, or python3 images/mlflow/lock.py "
+            f"{settings.mlflow_version}",
+        )
+    ]
 
 
 def _memory(settings: Settings, info: dict[str, Any]) -> list[Problem]:
