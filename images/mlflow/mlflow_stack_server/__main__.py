@@ -1,0 +1,45 @@
+"""The image's entry point: `mlflow-stack-server MODE`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from mlflow_stack_server import settings
+from mlflow_stack_server.errors import EXIT_REFUSED, LauncherError
+
+USAGE = """\
+usage: mlflow-stack-server MODE
+
+  serve     serve MLflow; refuses to start on another schema revision than its own (exit code 3)
+  migrate   bring the database to this MLflow's schema, as the owner role
+"""
+
+
+def main() -> int:
+    """Run the mode that the first argument names; return the exit code."""
+    mode = sys.argv[1] if len(sys.argv) == 2 else ""  # noqa: PLR2004  (program and mode)
+    if mode in ("-h", "--help"):
+        sys.stdout.write(USAGE)
+        return 0
+    try:
+        if mode == "serve":
+            from mlflow_stack_server import serve  # noqa: PLC0415  (each mode loads what it needs)
+
+            serve.run(settings.read(os.environ))
+        elif mode == "migrate":
+            from mlflow_stack_server import migrate  # noqa: PLC0415
+
+            migrate.run(settings.read(os.environ))
+        else:
+            sys.stderr.write(USAGE)
+            return EXIT_REFUSED
+    except LauncherError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The ASGI application that is served: MLflow's own, with the deep health check before it.
+
+Two things happen here to a request before MLflow sees it: /health is answered by us, and the address under which the
+caller reached us is remembered for `front_door`. Routes, middleware and answers are MLflow's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from mlflow_stack_server.front_door import origin_of, request_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from mlflow_stack_server.health import Health, SharedHealth
+
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HEALTH_PATH = "/health"
+
+
+class Application:
+    """MLflow's ASGI application behind the health check and the note of the caller's address."""
+
+    def __init__(self, mlflow_app: App, health: SharedHealth, *, front_door: bool, threads: int) -> None:
+        """Wrap `mlflow_app`; `threads` is how many requests one worker hands to MLflow at a time."""
+        self._app = mlflow_app
+        self._health = health
+        self._front_door = front_door
+        self._threads = threads
+        # A pool of its own: where all of MLflow's threads hang on a frozen database, the check must still answer.
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        if scope["type"] == "http":
+            if scope["path"] == HEALTH_PATH and scope["method"] in ("GET", "HEAD"):
+                await self._answer(scope["method"], send)
+                return
+            if self._front_door:
+                headers: dict[bytes, bytes] = dict(scope["headers"])
+                request_origin.set(
+                    origin_of(
+                        headers.get(b"host", b"").decode("latin-1"),
+                        headers.get(b"x-forwarded-proto", b"").decode("latin-1"),
+                        scope.get("scheme", "http"),
+                    )
+                )
+        elif scope["type"] == "lifespan":
+            self._limit_threads()
+        await self._app(scope, receive, send)
+
+    async def _answer(self, method: str, send: Send) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="health")
+        outcome: Health = await asyncio.get_running_loop().run_in_executor(self._pool, self._health.current)
+        body = outcome.reason.encode()
+        headers = [
+            (b"content-type", b"text/html; charset=utf-8" if outcome.well else b"text/plain; charset=utf-8"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": 200 if outcome.well else 503, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+
+    def _limit_threads(self) -> None:
+        """Hand no more requests to MLflow's threads than there are database connections for.
+
+        With more, requests take turns for a connection and the last ones fail after 30 seconds in the queue of the
+        pool; with this they wait where waiting has no limit.
+        """
+        from anyio import to_thread  # noqa: PLC0415  (needs a running loop anyway)
+
+        to_thread.current_default_thread_limiter().total_tokens = self._threads
