@@ -1,0 +1,67 @@
+# Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
+
+.DEFAULT_GOAL := help
+.PHONY: help up preview destroy init status logs doctor env engine-stop test lint bench soak venv-test
+
+STACK ?= dev
+PYTHON ?= python3
+# What the commands read from the environment, when it is given on make's command line.
+export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES SEED N
+
+stack := ./mlflow-stack
+venv-test := .venv-test/bin
+pytest := $(venv-test)/python -m pytest
+
+help: ## this list
+	@printf '%s\n\n' 'make TARGET [STACK=dev] [PROVIDERS=packages|vendor] [IMAGES=packages|vendor]'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1	\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r target text; do \
+	    printf '  %-12s %s\n' "$$target" "$$text"; done
+
+up: ## set up what this machine lacks, bring the stack up, say where everything is
+	@$(stack) up
+
+preview: ## show what `make up` would change
+	@$(stack) preview
+
+destroy: ## say what will be lost, ask (YES=1 where nobody can answer), take the stack away
+	@$(stack) destroy
+
+init: ## generate the credentials that are not set, the passphrase and the state folder
+	@$(stack) init
+
+status: ## health, versions, sizes and URLs at a glance
+	@$(stack) status
+
+logs: ## the log of a container: ROLE=server (default), gateway, migration, minio, postgres
+	@$(stack) logs
+
+doctor: ## what is wrong with this machine or stack, and the line that mends it
+	@$(stack) doctor
+
+env: ## shell exports for a plain `pulumi`: eval "$(make env)"
+	@$(stack) env
+
+test: venv-test ## set up what this machine lacks and run every test
+	@$(stack) prepare
+	@$(pytest)
+
+lint: venv-test ## run every linter and the type checker
+	@$(venv-test)/ruff check .
+	@$(venv-test)/basedpyright
+	@$(venv-test)/shellcheck mlflow-stack .ci/run toolchain/bin/*/* $(wildcard images/*/*.sh)
+	@$(venv-test)/hadolint $(wildcard images/*/Dockerfile)
+	@$(venv-test)/actionlint
+
+bench: venv-test ## measure the stack beside the usual compose arrangement, in ratios
+	@$(stack) prepare
+	@$(venv-test)/python -m bench
+
+soak: venv-test ## run the random drills in full: SEED=, N=
+	@$(stack) prepare
+	@$(pytest) tests/soak
+
+engine-stop: ## stop a Docker daemon that `make up` or `make test` had to start
+	@$(stack) engine-stop
+
+venv-test:
+	@$(PYTHON) toolchain/bootstrap.py .venv-test requirements-dev.txt

@@ -1,0 +1,1 @@
+"""What a machine lacks, and the commands behind make."""

@@ -1,0 +1,42 @@
+"""Run a program on the user's own terminal and hand on what stops it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+
+def run(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path, *, quiet: bool = False) -> int:
+    """Run a program to its end, and give its exit code.
+
+    Ctrl-C reaches it from the terminal; it ends in its own time, and a second one makes it hurry. A request to this
+    process to end (`kill`) is handed on as a Ctrl-C, so that the program can leave things in order.
+
+    Args:
+        command: Program and arguments; no secret among them.
+        env: The whole environment.
+        cwd: Where to run it.
+        quiet: Drop what it prints on stdout.
+    """
+    process = subprocess.Popen(command, env=dict(env), cwd=cwd, stdout=subprocess.DEVNULL if quiet else None)
+
+    def wait_for_it(number: int, frame: FrameType | None) -> None:
+        del number, frame
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        process.send_signal(signal.SIGINT)
+
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, wait_for_it),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, hand_on),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, hand_on),
+    }
+    try:
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

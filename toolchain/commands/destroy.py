@@ -1,0 +1,132 @@
+"""`destroy`: say what will be lost, ask, and leave nothing of the stack behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+from toolchain import contents, deploy, deployment, engine, heal
+from toolchain.commands import init
+from toolchain.deployment import Deployment
+from toolchain.docker_objects import Objects
+from toolchain.errors import DONE, FAILED, RefusedError
+from toolchain.say import say
+from toolchain.session import Session
+
+
+def run(session: Session, *, yes: bool) -> int:
+    """Run the command.
+
+    Args:
+        session: The stack.
+        yes: Do not ask.
+    """
+    engine.require()
+    objects = Objects(session.name)
+    if not init.exists(session):
+        return _nothing_known(session, objects)
+    state = deployment.load(session)
+    images = _images(state)
+    _confirm(session, objects, yes=yes)
+    heal.clear_locks(session)
+    _drop_pending(session, state)
+    code = deploy.run(session, "destroy", "--yes", "--skip-preview")
+    if code and any(resource.protected for resource in state.resources):
+        return code  # refused on purpose: nothing may be swept away behind its back
+    _sweep(state, Objects(session.name, objects.client))
+    if code:
+        say("  what Pulumi could not reach was removed with its containers and volumes")
+        _forget_all(session)
+    gone = objects.remove_images(images)
+    if gone:
+        say(f"  images that only this stack used, removed: {', '.join(gone)}")
+    say(f"stack {session.stack} is gone; its settings and credentials stay in {session.stack_file.name}")
+    return DONE
+
+
+def _nothing_known(session: Session, objects: Objects) -> int:
+    names = [str(found.name) for found in (*objects.containers, *objects.volumes, *objects.networks)]
+    if not names:
+        say(f"stack {session.stack}: there is none; nothing to do")
+        return DONE
+    say(
+        f"stack {session.stack}: {', '.join(names)}: bear its labels, but this state does not know the stack. mend: "
+        "run this where the stack was made, or remove them by hand"
+    )
+    return FAILED
+
+
+def _confirm(session: Session, objects: Objects, *, yes: bool) -> None:
+    """Have the user agree to the loss.
+
+    Raises:
+        RefusedError: Nobody can be asked, or the answer is no.
+    """
+    lost = contents.look(objects) if objects.containers or objects.volumes else None
+    if lost is None:
+        say(f"stack {session.stack}: nothing of it is on this Docker host")
+    else:
+        say(f"stack {session.stack}: this deletes {lost}, for good")
+    if yes or os.environ.get("YES") == "1" or lost is None:
+        return
+    mend = f"make destroy STACK={session.stack} YES=1"
+    if not sys.stdin.isatty():
+        raise RefusedError("destroy", session.stack, "nobody is here to confirm it", mend)
+    say(f"Type the stack's name ({session.name}) to go on:")
+    if sys.stdin.readline().strip() != session.name:
+        raise RefusedError("destroy", session.stack, "was not confirmed; nothing was touched", mend)
+
+
+def _images(state: Deployment) -> list[str]:
+    """References of the images that the stack ran."""
+    found: list[str] = []
+    for entry in state.raw.get("resources") or []:
+        outputs: dict[str, Any] = entry.get("outputs") or {}
+        if entry["type"] == deployment.IMAGE:
+            found.append(str(outputs.get("imageName", "")))
+        elif entry["type"] == deployment.REMOTE_IMAGE:
+            found.append(str(outputs.get("name", "")))
+    return [reference for reference in found if reference]
+
+
+def _drop_pending(session: Session, state: Deployment) -> None:
+    """Operations that were interrupted hinder a destroy; what they half made is swept away after it."""
+    if state.pending:
+        raw = dict(state.raw)
+        del raw["pending_operations"]
+        deployment.store(session, Deployment(raw))
+
+
+def _sweep(state: Deployment, objects: Objects) -> None:
+    """Remove what bears the stack's labels and the names that its state knew."""
+    from docker.errors import APIError, NotFound  # noqa: PLC0415 - see docker_objects.connect()
+
+    known = {resource.name for resource in state.resources}
+    known |= {operation.resource.name for operation in state.pending}
+    with suppress(NotFound):
+        for container in objects.containers:
+            if container.name in known:
+                container.remove(force=True, v=True)
+                say(f"  removed: container {container.name}")
+    for kind, found in (("network", objects.networks), ("volume", objects.volumes)):
+        for item in found:
+            if item.name not in known:
+                continue
+            try:
+                item.remove()
+            except NotFound:
+                continue
+            except APIError as error:
+                say(f"  {kind} {item.name}: could not be removed: {error.explanation}")
+            else:
+                say(f"  removed: {kind} {item.name}")
+
+
+def _forget_all(session: Session) -> None:
+    """Empty the state: what it lists was inside of servers that are gone."""
+    raw = dict(deployment.load(session).raw)
+    raw["resources"] = []
+    raw.pop("pending_operations", None)
+    deployment.store(session, Deployment(raw))

@@ -1,0 +1,70 @@
+"""`status`: health, versions, sizes and URLs at a glance."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import Any
+
+from toolchain import contents, engine
+from toolchain.docker_objects import Objects, health, is_well, output, role
+from toolchain.errors import DONE, FAILED
+from toolchain.session import Session
+
+
+def run(session: Session) -> int:
+    """Run the command; its exit code is 1 when something is not well."""
+    engine.require()
+    objects = Objects(session.name)
+    outputs = session.outputs()
+    if not objects.containers:
+        print(f"stack {session.stack} is not up. To bring it up: make up STACK={session.stack}")
+        return FAILED
+    print(f"stack {session.stack}")
+    for container in objects.containers:
+        image = container.attrs["Config"]["Image"]
+        print(f"  {role(container):<16} {health(container):<12} {container.name:<32} {image}")
+    for name, text in (*_versions(objects, outputs), *_sizes(objects), *_addresses(outputs)):
+        print(f"  {name:<16} {text}")
+    ill = [container for container in objects.containers if not is_well(container)]
+    if ill:
+        print(f"not well: {', '.join(role(container) for container in ill)}. mend: make doctor STACK={session.stack}")
+    return FAILED if ill else DONE
+
+
+def _versions(objects: Objects, outputs: dict[str, Any]) -> list[tuple[str, str]]:
+    postgres = output(objects.container("postgres"), ["postgres", "--version"])
+    minio = output(objects.container("minio"), ["minio", "--version"])
+    caddy = output(objects.container("gateway"), ["caddy", "version"])
+    return [
+        ("MLflow", _mlflow_version(str(outputs.get("trackingUri", ""))) or "does not answer"),
+        ("PostgreSQL", postgres.rpartition(" ")[2] if postgres else "does not answer"),
+        ("MinIO", minio.split()[2] if minio else "does not answer"),
+        ("Caddy", caddy.split()[0] if caddy else "does not answer"),
+    ]
+
+
+def _mlflow_version(address: str) -> str | None:
+    if not address.startswith(("http://", "https://")):
+        return None
+    try:
+        with urllib.request.urlopen(f"{address}/version", timeout=5) as answer:  # noqa: S310 - looked at above
+            return str(answer.read(100), "utf-8", "replace").strip()
+    except OSError:
+        return None
+
+
+def _sizes(objects: Objects) -> list[tuple[str, str]]:
+    held = contents.look(objects)
+    return [
+        ("runs", "unknown" if held.runs is None else str(held.runs)),
+        ("database", contents.size(held.database_bytes)),
+        ("artifacts", contents.size(held.artifact_bytes)),
+    ]
+
+
+def _addresses(outputs: dict[str, Any]) -> list[tuple[str, str]]:
+    keys = ("trackingUri", "minioConsoleUrl", "minioApiUrl")
+    found = [(key, str(outputs[key])) for key in keys if key in outputs]
+    client = outputs.get("clientEnv")
+    return [*found, ("clientEnv", json.dumps(client))] if client else found

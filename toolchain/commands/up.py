@@ -1,0 +1,42 @@
+"""`up`: everything from a bare machine to a stack that answers."""
+
+from __future__ import annotations
+
+from toolchain import deploy, heal
+from toolchain.commands import init
+from toolchain.commands.prepare import prepare
+from toolchain.docker_objects import Objects
+from toolchain.session import Session
+
+
+def run(stack: str) -> int:
+    """Run the command."""
+    session = prepare(stack)
+    init.initialise(session)
+    heal.heal(session, Objects(session.name))
+    code = deploy.run(session, "up", "--yes", "--skip-preview")
+    if code == 0:
+        print(summary(session))
+    return code
+
+
+def summary(session: Session) -> str:
+    """The URLs, where the credentials are, and the first run."""
+    outputs = session.outputs()
+    chosen = "" if session.stack == "dev" else f" STACK={session.stack}"
+    shell = f'eval "$(make env{chosen})"'
+    client: dict[str, str] = outputs.get("clientEnv") or {}
+    exports = " ".join(f"{name}={value}" for name, value in client.items() if value != "[secret]")
+    return f"""
+MLflow           {outputs.get("trackingUri")}
+MinIO console    {outputs.get("minioConsoleUrl")}
+credentials      in {session.stack_file.name}, encrypted. To read them:
+                   {shell}
+                   pulumi stack output credentials --show-secrets
+
+Log a first run (pip install mlflow; export {exports}):
+
+    import mlflow
+    with mlflow.start_run():
+        mlflow.log_metric("answer", 42)
+"""

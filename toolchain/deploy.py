@@ -1,0 +1,38 @@
+"""Run the engine on the user's terminal and give an exit code that says how it ended."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from toolchain import attached, events, paths
+from toolchain.errors import DONE, FAILED, REFUSED
+from toolchain.say import say
+from toolchain.session import Session
+
+
+def run(session: Session, command: str, *arguments: str) -> int:
+    """Run `pulumi up`, `preview` or `destroy`.
+
+    Pulumi ends with the same code whatever went wrong. Its event log tells whether anything had been touched by then.
+
+    Args:
+        session: The stack.
+        command: The command of `pulumi`.
+        arguments: Its further arguments.
+
+    Returns:
+        0 well, 2 refused before anything was touched, 1 otherwise. What mends it is repeated as the last lines.
+    """
+    with tempfile.TemporaryDirectory(dir=paths.ensure_local_dir(), prefix="events-") as folder:
+        log = Path(folder) / "log.json"
+        line = session.command(command, "--stack", session.stack, *arguments, "--event-log", log)
+        # The vendor shows the flag only with this variable, which has no other effect; its Automation API sets it.
+        env = {**session.environment.whole(), "PULUMI_DEBUG_COMMANDS": "true"}
+        code = attached.run(line, env, paths.PROJECT_DIR)
+        outcome = events.read(log)
+    if code == 0:
+        return DONE
+    for mend in outcome.mends:
+        say(mend)
+    return REFUSED if outcome.was_refused else FAILED

@@ -1,0 +1,128 @@
+"""What Pulumi's state says of a stack: its resources, and the operations that were interrupted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from toolchain import environment
+from toolchain.session import PROJECT, Session
+
+CONTAINER: Final = "docker:index/container:Container"
+NETWORK: Final = "docker:index/network:Network"
+VOLUME: Final = "docker:index/volume:Volume"
+IMAGE: Final = "docker:index/image:Image"
+REMOTE_IMAGE: Final = "docker:index/remoteImage:RemoteImage"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource in the state.
+
+    Attributes:
+        urn: Its URN.
+        type: Its type token.
+        id: The provider's id; empty for a component and for one that is only being made.
+        name: Its name on the Docker host or in its server; empty if it has none.
+        protected: Whether Pulumi refuses to delete it.
+        doomed: Whether it waits for its deletion, a replacement having taken its place.
+    """
+
+    urn: str
+    type: str
+    id: str
+    name: str
+    protected: bool
+    doomed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An operation that was begun and whose end is unknown.
+
+    Attributes:
+        kind: `creating`, `updating`, `deleting`, `reading` or `importing`.
+        resource: What it was begun on.
+    """
+
+    kind: str
+    resource: Resource
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The state of a stack.
+
+    Attributes:
+        raw: The deployment as Pulumi exports it; secrets in it are encrypted.
+    """
+
+    raw: Mapping[str, Any]
+
+    @property
+    def resources(self) -> list[Resource]:
+        """Every resource."""
+        return [_resource(entry) for entry in self.raw.get("resources") or []]
+
+    @property
+    def pending(self) -> list[Pending]:
+        """Every interrupted operation."""
+        operations: list[dict[str, Any]] = self.raw.get("pending_operations") or []
+        return [Pending(str(entry["type"]), _resource(entry["resource"])) for entry in operations]
+
+    def of_type(self, *types: str) -> Iterator[Resource]:
+        """The resources of some types that exist for the provider."""
+        return (resource for resource in self.resources if resource.type in types and resource.id)
+
+
+def _resource(entry: Mapping[str, Any]) -> Resource:
+    inputs: Mapping[str, Any] = entry.get("inputs") or {}
+    outputs: Mapping[str, Any] = entry.get("outputs") or {}
+    name = outputs.get("name") or inputs.get("name") or inputs.get("bucket") or inputs.get("imageName") or ""
+    return Resource(
+        urn=str(entry["urn"]),
+        type=str(entry["type"]),
+        id=str(entry.get("id") or ""),
+        name=name if isinstance(name, str) else "",
+        protected=bool(entry.get("protect")),
+        doomed=bool(entry.get("delete")),
+    )
+
+
+def load(session: Session) -> Deployment:
+    """Read the state: straight from a file backend, which takes a millisecond, else by an export.
+
+    Raises:
+        FailedError: The backend does not give it.
+    """
+    folder = environment.state_folder()
+    if folder is not None:
+        return Deployment(_from_file(folder / ".pulumi" / "stacks" / PROJECT / f"{session.name}.json"))
+    exported: dict[str, Any] = json.loads(session.ask("stack", "export", "--stack", session.stack))
+    return Deployment(exported.get("deployment") or {})
+
+
+def _from_file(path: Path) -> Mapping[str, Any]:
+    zipped = path.with_name(f"{path.name}.gz")
+    if path.exists():
+        text = path.read_text(encoding="utf-8")
+    elif zipped.exists():
+        text = gzip.decompress(zipped.read_bytes()).decode()
+    else:
+        return {}
+    checkpoint: dict[str, Any] = json.loads(text).get("checkpoint") or {}
+    return checkpoint.get("latest") or {}
+
+
+def store(session: Session, deployment: Deployment) -> None:
+    """Put a state in place of the present one.
+
+    Raises:
+        FailedError: The backend does not take it.
+    """
+    text = json.dumps({"version": 3, "deployment": deployment.raw})
+    session.ask("stack", "import", "--force", "--stack", session.stack, stdin=text)

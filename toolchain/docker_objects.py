@@ -1,0 +1,133 @@
+"""The Docker objects that bear a stack's labels, and what can be learned from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from toolchain.errors import RefusedError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+    from docker.models.networks import Network
+    from docker.models.volumes import Volume
+
+LABEL: Final = "mlflow-stack"
+
+#: The order in which people think of the parts.
+ROLES: Final = ("gateway", "server", "migration", "minio", "postgres")
+
+_TIMEOUT: Final = 60
+
+
+def connect() -> DockerClient:
+    """A client of the Docker daemon.
+
+    Raises:
+        RefusedError: None answers.
+    """
+    import docker  # noqa: PLC0415 - takes a third of a second to import
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    try:
+        client = docker.from_env(timeout=_TIMEOUT)
+        client.ping()
+    except DockerException as error:
+        raise RefusedError("docker", "not running", str(error), "make doctor") from None
+    return client
+
+
+@dataclass
+class Objects:
+    """The objects of one stack.
+
+    Attributes:
+        stack: Its name.
+        client: The Docker daemon.
+    """
+
+    stack: str
+    client: DockerClient = field(default_factory=connect)
+
+    @property
+    def _labelled(self) -> dict[str, str | list[str] | bool]:
+        return {"label": [f"{LABEL}.project={LABEL}", f"{LABEL}.stack={self.stack}"]}
+
+    @cached_property
+    def containers(self) -> list[Container]:
+        """Its containers, whatever their state."""
+        found = self.client.containers.list(all=True, filters=self._labelled, ignore_removed=True)
+        return sorted(found, key=lambda container: _rank(role(container)))
+
+    @cached_property
+    def networks(self) -> list[Network]:
+        """Its networks."""
+        return self.client.networks.list(filters=self._labelled)
+
+    @cached_property
+    def volumes(self) -> list[Volume]:
+        """Its volumes."""
+        return self.client.volumes.list(filters=self._labelled)
+
+    def container(self, wanted: str) -> Container | None:
+        """The container of a role."""
+        return next((container for container in self.containers if role(container) == wanted), None)
+
+    def remove_images(self, references: Iterable[str]) -> list[str]:
+        """Remove images that no container uses, and give the names of those that are gone."""
+        from docker.errors import APIError  # noqa: PLC0415 - see connect()
+
+        used = {
+            str(container.attrs["Image"]) for container in self.client.containers.list(all=True, ignore_removed=True)
+        }
+        gone: list[str] = []
+        for reference in references:
+            with suppress(APIError):  # already gone, or another image is built on it
+                if self.client.images.get(reference).id not in used:
+                    self.client.images.remove(reference)
+                    gone.append(reference)
+        return gone
+
+
+def role(container: Container) -> str:
+    """The role that a container's label gives."""
+    return str(container.labels.get(f"{LABEL}.role", ""))
+
+
+def _rank(name: str) -> int:
+    return ROLES.index(name) if name in ROLES else len(ROLES)
+
+
+def health(container: Container) -> str:
+    """A container's state in a word: `healthy`, `starting`, `unhealthy`, `running`, `exited (1)`, `created`."""
+    state: dict[str, Any] = container.attrs["State"]
+    status = str(state["Status"])
+    if status == "exited":
+        return f"exited ({state['ExitCode']}{', out of memory' if state.get('OOMKilled') else ''})"
+    if status == "running" and state.get("Health"):
+        return str(state["Health"]["Status"])
+    return status
+
+
+def is_well(container: Container) -> bool:
+    """Whether a container is as it should be: a service healthy, a job ended well."""
+    if role(container) == "migration":
+        return health(container) == "exited (0)"
+    return health(container) in {"healthy", "running"}
+
+
+def output(container: Container | None, command: list[str], user: str = "") -> str | None:
+    """What a command prints in a container, None when it can't run or fails."""
+    from docker.errors import DockerException  # noqa: PLC0415 - see connect()
+
+    if container is None or container.attrs["State"]["Status"] != "running":
+        return None
+    try:
+        answer: Any = container.exec_run(command, user=user, stderr=False)
+    except DockerException:
+        return None
+    return answer.output.decode(errors="replace").strip() if answer.exit_code == 0 else None

@@ -1,0 +1,180 @@
+"""Put in order what an interrupted run left behind, before the next one begins.
+
+Pulumi writes down every operation before it begins it. So after a kill, a power cut or a crash, the state names what
+may be half made, and nothing has to be guessed: what is not named there is left alone, though it may bear the labels
+of a stack of the same name in another checkout.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from toolchain import deployment, locks
+from toolchain.deployment import Deployment, Pending, Resource
+from toolchain.docker_objects import Objects
+from toolchain.errors import FailedError, RefusedError
+from toolchain.say import say
+from toolchain.session import Session
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+    from docker.models.networks import Network
+
+#: Things inside a server whose creation fails when they are there already, and whose id is their name. Everything
+#: else that is made inside a server (users, policies, grants) may be made twice.
+_ADOPTED: Final = (
+    "minio:index/s3Bucket:S3Bucket",
+    "postgresql:index/role:Role",
+    "postgresql:index/database:Database",
+)
+
+
+def heal(session: Session, objects: Objects) -> None:
+    """Clear stale locks, half-made objects and interrupted operations; say what was done.
+
+    Raises:
+        RefusedError: Another process works on the stack, or containers of the same name belong to someone else.
+        FailedError: The state can't be put in order.
+    """
+    clear_locks(session)
+    state = deployment.load(session)
+    pending = state.pending
+    _refuse_foreign(session, state, objects)
+    if pending:
+        say(f"  an earlier run was interrupted in {len(pending)} operation(s); putting that in order:")
+        adopted = [operation for operation in pending if not _settle(operation, state, objects)]
+        state = _without_pending(state, adopted)
+        deployment.store(session, state)
+        _refresh(session, [operation.resource.urn for operation in adopted])
+    _forget_missing(session, state, objects)
+
+
+def clear_locks(session: Session) -> None:
+    """Remove the locks of processes that are gone.
+
+    Raises:
+        RefusedError: A process that may still run holds one.
+    """
+    for lock in locks.of(session):
+        if not lock.is_stale:
+            raise RefusedError(
+                f"stack {session.stack}",
+                f"locked by process {lock.pid} on {lock.host} since {lock.since}",
+                "another command is working on it",
+                "wait for it to end; if you know that it is gone: pulumi cancel",
+            )
+        lock.path.unlink(missing_ok=True)
+        lock.path.with_name(f"{lock.path.name}.attrs").unlink(missing_ok=True)
+        say(f"  the lock of process {lock.pid}, which is gone, was removed")
+
+
+def _refuse_foreign(session: Session, state: Deployment, objects: Objects) -> None:
+    """Containers that bear the stack's labels and that this state never heard of are another checkout's."""
+    known = {resource.id for resource in state.resources} | {operation.resource.name for operation in state.pending}
+    names = {resource.name for resource in state.of_type(deployment.CONTAINER)}
+    for container in objects.containers:
+        if container.id in known or container.name in known:
+            continue
+        if container.name in names:
+            continue  # made by hand in place of one that the state knows: `_forget_missing` sees to it
+        raise RefusedError(
+            "container",
+            str(container.name),
+            f"belongs to a stack {session.name} that this state does not know: that of another checkout, "
+            "or one whose state is lost",
+            f"make up STACK=another-name; or, if nobody needs it: docker rm -f {container.name}",
+        )
+
+
+def _settle(operation: Pending, state: Deployment, objects: Objects) -> bool:
+    """Deal with one interrupted operation. False: the thing may exist and has to be adopted into the state."""
+    resource = operation.resource
+    if operation.kind != "creating":
+        say(f"    {resource.type} {resource.name}: {operation.kind}; the next deployment does it again")
+        return True
+    if resource.type in _ADOPTED:
+        say(f"    {resource.type} {resource.name}: taken over if it is there")
+        return False
+    ids = {known.id for known in state.resources}
+    removed: list[str] = []
+    if resource.type == deployment.CONTAINER:
+        removed = [_remove_container(found) for found in objects.containers if _half_made(found, resource, ids)]
+    elif resource.type == deployment.NETWORK:
+        removed = [_remove_network(found) for found in objects.networks if _half_made(found, resource, ids)]
+    what = f"{resource.type} {resource.name or resource.urn.rpartition('::')[2]}"
+    say(f"    {what}: {'half made, removed' if removed else 'to be made again'}")
+    return True
+
+
+def _half_made(found: Container | Network, resource: Resource, ids: set[str]) -> bool:
+    return found.name == resource.name and found.id not in ids
+
+
+def _remove_container(container: Container) -> str:
+    from docker.errors import NotFound  # noqa: PLC0415 - see docker_objects.connect()
+
+    with suppress(NotFound):
+        container.remove(force=True)  # never with its volumes
+    return str(container.name)
+
+
+def _remove_network(network: Network) -> str:
+    from docker.errors import APIError, NotFound  # noqa: PLC0415 - see docker_objects.connect()
+
+    with suppress(NotFound):
+        try:
+            network.remove()
+        except APIError as error:
+            raise FailedError(
+                "network", str(network.name), f"half made, can't be removed: {error.explanation}", "docker network rm"
+            ) from None
+    return str(network.name)
+
+
+def _without_pending(state: Deployment, adopted: list[Pending]) -> Deployment:
+    """The state with no operation pending, and with what is to be adopted among its resources."""
+    raw: dict[str, Any] = dict(state.raw)
+    operations: list[dict[str, Any]] = raw.pop("pending_operations", None) or []
+    urns = {operation.resource.urn for operation in adopted}
+    resources: list[dict[str, Any]] = list(raw.get("resources") or [])
+    present = {entry["urn"] for entry in resources}
+    for operation in operations:
+        entry: dict[str, Any] = operation["resource"]
+        if entry["urn"] in urns - present:
+            name = _resource_name(entry)
+            resources.append({**entry, "id": name, "outputs": {**(entry.get("inputs") or {}), "id": name}})
+    return Deployment({**raw, "resources": resources})
+
+
+def _resource_name(entry: dict[str, Any]) -> str:
+    inputs: dict[str, Any] = entry.get("inputs") or {}
+    return str(inputs.get("bucket") or inputs.get("name") or "")
+
+
+def _forget_missing(session: Session, state: Deployment, objects: Objects) -> None:
+    """Have Pulumi notice containers and networks that were removed by hand.
+
+    `pulumi up` alone does not look, and a refresh of everything drops what is inside a server that is gone. So only
+    the missing ones are refreshed; the deployment after it makes them again.
+    """
+    present = {container.id for container in objects.containers} | {network.id for network in objects.networks}
+    missing = [
+        resource
+        for resource in state.of_type(deployment.CONTAINER, deployment.NETWORK)
+        if resource.id not in present and not resource.doomed
+    ]
+    if not missing:
+        return
+    say(f"  gone from the Docker host, to be made again: {', '.join(resource.name for resource in missing)}")
+    for container in objects.containers:
+        if container.name in {resource.name for resource in missing}:
+            _remove_container(container)  # one of the same name, made by hand
+    _refresh(session, [resource.urn for resource in missing])
+
+
+def _refresh(session: Session, urns: list[str]) -> None:
+    if not urns:
+        return
+    targets = [argument for urn in urns for argument in ("--target", urn)]
+    session.ask("refresh", "--yes", "--skip-preview", "--stack", session.stack, *targets)

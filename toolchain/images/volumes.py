@@ -1,0 +1,59 @@
+"""Which major version of PostgreSQL wrote the data volumes on this host.
+
+A volume can be read by its own major only. Before another image is chosen for it, its version is read, without
+starting anything: a container that is created and never run lets Docker copy the file `PG_VERSION` out.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+
+import docker
+import docker.errors
+
+_PROJECT = "mlflow-stack"
+#: Where the images of the majors keep their data below /var/lib/postgresql, and where those before 18 kept it.
+_PATHS = (*(f"{major}/docker/PG_VERSION" for major in range(18, 30)), "data/PG_VERSION", "PG_VERSION")
+_MOUNT = "/volume"
+
+
+def postgres_majors(client: docker.DockerClient) -> dict[str, set[int]]:
+    """Volume → majors of the clusters in it, for the PostgreSQL volumes of every stack of this project."""
+    volumes = client.volumes.list(filters={"label": [f"{_PROJECT}.project={_PROJECT}", f"{_PROJECT}.role=postgres"]})
+    names = [volume.name or "" for volume in volumes]
+    return {name: _majors(client, name) for name in names if name.endswith("-data")}
+
+
+def major_of(reference: str) -> int | None:
+    """The major version in an image reference's tag, as in `postgres:18.4@sha256:…`."""
+    match = re.search(r":(\d+)[^/@]*(?:@|$)", reference)
+    return int(match[1]) if match else None
+
+
+def _majors(client: docker.DockerClient, volume: str) -> set[int]:
+    images = [tag for image in client.images.list() for tag in image.tags]
+    if not images:
+        return set()
+    try:
+        container = client.containers.create(
+            images[0], command=["true"], volumes={volume: {"bind": _MOUNT, "mode": "ro"}}, network_mode="none"
+        )
+    except docker.errors.APIError:
+        return set()
+    found: set[int] = set()
+    try:
+        for path in _PATHS:
+            try:
+                stream, _ = container.get_archive(f"{_MOUNT}/{path}")
+            except docker.errors.NotFound:
+                continue
+            with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+                content = archive.extractfile(archive.getmembers()[0])
+                text = content.read().decode().strip() if content else ""
+            if text.isdigit():
+                found.add(int(text))
+    finally:
+        container.remove(force=True)
+    return found

@@ -1,0 +1,141 @@
+"""Run one Pulumi program to its end, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import runpy
+import subprocess
+import sys
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import grpc
+import pulumi
+import pulumi.runtime
+from pulumi.runtime.proto import language_pb2
+
+#: First argument of a process that runs a single program for a host on another interpreter.
+ALONE: Final = "--alone"
+
+_WORKERS_PER_OPERATION: Final = 4
+
+
+def run(request: language_pb2.RunRequest, engine: str) -> language_pb2.RunResponse:
+    """Run a program in this process, which must not have run one before: modules and globals stay.
+
+    Args:
+        request: The engine's request.
+        engine: The engine's address, for messages.
+
+    Returns:
+        `bail` when the program failed and its user has been told why.
+    """
+    directory = Path(request.info.program_directory or request.pwd)
+    program = directory / (request.info.entry_point or request.program or ".")
+    pulumi.runtime.set_all_config(dict(request.config), list(request.configSecretKeys))
+    pulumi.runtime.configure(
+        pulumi.runtime.Settings(
+            project=request.project,
+            stack=request.stack,
+            monitor=request.monitor_address,
+            engine=engine,
+            parallel=request.parallel,
+            dry_run=request.dryRun,
+            organization=request.organization,
+            root_directory=request.info.root_directory,
+        )
+    )
+    sys.argv = [str(program), *request.args]
+    os.chdir(request.pwd or directory)
+    # Unobserved futures are normal at the end of a failed program; asyncio would complain about each.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    failed = _run_to_the_end(program, max(request.parallel, 1) * _WORKERS_PER_OPERATION)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return language_pb2.RunResponse(bail=failed)
+
+
+def _run_to_the_end(program: Path, workers: int) -> bool:
+    """Run a program's main module and wait for its resources; tell whether it failed."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    executor = ThreadPoolExecutor(max_workers=workers)
+    loop.set_default_executor(executor)
+    gc.enable()
+    gc.freeze()
+
+    def main() -> None:
+        runpy.run_path(str(program), run_name="__main__")
+
+    try:
+        loop.run_until_complete(pulumi.runtime.run_in_stack(main))
+    except pulumi.RunError as error:
+        pulumi.log.error(str(error))
+    except grpc.RpcError as error:
+        # An engine that is shutting down has said why; nobody is left to talk to.
+        if error.code() != grpc.StatusCode.UNAVAILABLE:  # pyright: ignore[reportAttributeAccessIssue]
+            pulumi.log.error(_unhandled(program, error))
+    except SystemExit as error:
+        if not error.code:
+            return False
+        pulumi.log.error(f"Program exited with code {error.code}")
+    except BaseException as error:  # noqa: BLE001 - whatever a program raises is its user's to read
+        pulumi.log.error(_unhandled(program, error))
+    else:
+        return False
+    finally:
+        executor.shutdown(wait=True)
+        loop.close()
+    return True
+
+
+def _unhandled(program: Path, error: BaseException) -> str:
+    """The traceback from the program's own first line on: what runs it is of no interest to its author."""
+    folder = str(program.resolve())
+    frames = error.__traceback__
+    while frames is not None and not _within(frames, folder):
+        frames = frames.tb_next
+    shown = traceback.format_exception(type(error), error, frames or error.__traceback__)
+    return "Program failed with an unhandled exception:\n" + "".join(shown)
+
+
+def _within(frame: TracebackType, folder: str) -> bool:
+    name = frame.tb_frame.f_code.co_filename
+    return not name.startswith("<") and str(Path(name).resolve()).startswith(folder)
+
+
+def run_apart(python: Path, request: language_pb2.RunRequest, engine: str) -> language_pb2.RunResponse:
+    """Run a program in a process of its own, on its own interpreter.
+
+    The request holds the stack's secrets in plain text, so it goes through a pipe: arguments and environment can be
+    read by others.
+    """
+    reader, writer = os.pipe()
+    command = [str(python), "-u", str(Path(__file__).with_name("__main__.py")), ALONE, engine, str(writer)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[writer]) as process:
+        os.close(writer)
+        if process.stdin is not None:
+            with suppress(BrokenPipeError), process.stdin as pipe:
+                pipe.write(request.SerializeToString())
+        with open(reader, "rb") as answer:  # noqa: PTH123 - a descriptor
+            data = answer.read()
+    if process.returncode == 0:
+        return language_pb2.RunResponse.FromString(data)
+    return language_pb2.RunResponse(error=f"{python} ended with exit code {process.returncode}")
+
+
+def main() -> int:
+    """Run the program whose request comes on stdin; for `run_apart`."""
+    engine, writer = sys.argv[2], int(sys.argv[3])
+    request = language_pb2.RunRequest.FromString(sys.stdin.buffer.read())
+    response = run(request, engine)
+    with open(writer, "wb") as answer:
+        answer.write(response.SerializeToString())
+    return 0
