@@ -1,0 +1,115 @@
+"""What the tests of the real stack share: one stack for most of them, a client's run on it, a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from tests.stack.harness import REPOSITORY, Checkout, Stack, deployed
+
+SUITE = Path(__file__).with_name("client_suite.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of our own."""
+    parser.addoption(
+        "--update-screenshots",
+        action="store_true",
+        help="write the screenshots to docs/screenshots instead of a temporary folder",
+    )
+
+
+@pytest.fixture(scope="session")
+def client() -> docker.DockerClient:
+    """The Docker host; `make test` has started it."""
+    found = docker.from_env()
+    found.ping()
+    return found
+
+
+@pytest.fixture(scope="session")
+def tag() -> str:
+    """Part of every stack name of this run, so that two runs on one host do not meet."""
+    return f"t{secrets.token_hex(2)}"
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The copy of the project that the shared stack is deployed from."""
+    return Checkout(tmp_path_factory.mktemp("project") / "checkout")
+
+
+@pytest.fixture(scope="session")
+def stack(client: docker.DockerClient, checkout: Checkout, tag: str) -> Iterator[Stack]:
+    """A stack with default settings, shared by all tests that leave it as it was.
+
+    At the end it must expect no changes, and its destroy must leave nothing behind.
+    """
+    with deployed(checkout, tag) as shared:
+        yield shared
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRun:
+    """A run of the client suite that ended well.
+
+    Attributes:
+        result: What the suite wrote: ids and seconds.
+        output: What it printed.
+    """
+
+    result: dict[str, Any]
+    output: str
+
+    @property
+    def experiment_id(self) -> str:
+        """The experiment it logged to."""
+        return str(self.result["experimentId"])
+
+    @property
+    def run_id(self) -> str:
+        """Its run with everything in it."""
+        return str(self.result["runId"])
+
+
+@pytest.fixture(scope="session")
+def host_run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
+    """The whole client suite, run on this host with nothing but the tracking URI."""
+    work = tmp_path_factory.mktemp("host-client")
+    report = work / "result.json"
+    done = subprocess.run(
+        [sys.executable, str(SUITE), "--json", str(report), "--name", "host client", "--work", str(work)],
+        env={"MLFLOW_TRACKING_URI": stack.tracking_uri, "PATH": os.environ["PATH"], "HOME": str(work)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"the client suite failed on the host:\n{done.stdout}\n{done.stderr}"
+    return SuiteRun(json.loads(report.read_text(encoding="utf-8")), done.stdout)
+
+
+@pytest.fixture(scope="session")
+def used_stack(stack: Stack, host_run: SuiteRun) -> Stack:
+    """The shared stack after a client has done all that clients do."""
+    return stack
+
+
+@pytest.fixture(scope="session")
+def screenshots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots go."""
+    if request.config.getoption("--update-screenshots"):
+        folder = REPOSITORY / "docs" / "screenshots"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    return tmp_path_factory.mktemp("screenshots")

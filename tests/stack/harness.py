@@ -1,0 +1,403 @@
+"""A stack for a test: deployed by the project's own commands from a copy of the checkout.
+
+The copy has its own state, passphrase and stack files, so a test never touches the developer's; it shares the
+caches (Pulumi CLI, base images) and the virtual environment, so it costs no second build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROJECT = "mlflow-stack"
+
+PROJECT_LABEL = "mlflow-stack.project"
+STACK_LABEL = "mlflow-stack.stack"
+ROLE_LABEL = "mlflow-stack.role"
+
+#: Seconds a command of the project may take; a cold one builds images.
+COMMAND_TIMEOUT = 1500
+
+#: What would let the developer's own stack, state or choices leak into a test.
+_FOREIGN_VARIABLES = re.compile(r"^(PULUMI_|STACK$|YES$|MLFLOW_(?!STACK_CACHE)|AWS_|MAKE|MFLAGS|VIRTUAL_ENV$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command said and how it ended.
+
+    Attributes:
+        argv: The command.
+        code: Its exit code.
+        stdout: What it printed.
+        stderr: What it complained about.
+        seconds: How long it took.
+    """
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """Everything it printed, for an assert's message."""
+        return (
+            f"$ {shlex.join(self.argv)}   -> exit code {self.code} after {self.seconds:.1f} s\n"
+            f"--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
+        )
+
+    def ok(self) -> Result:
+        """The result itself, where the command succeeded.
+
+        Raises:
+            AssertionError: It did not; the message holds all it printed.
+        """
+        assert self.code == 0, self.text
+        return self
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Poll a condition.
+
+    Args:
+        condition: Asked every fifth of a second; an exception counts as no.
+        what: What is waited for, for the message.
+        seconds: How long at most.
+
+    Raises:
+        AssertionError: It did not come true in time.
+    """
+    end = time.monotonic() + seconds
+    last: Exception | None = None
+    while time.monotonic() < end:
+        try:
+            if condition():
+                return
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may pass
+            last = error
+        time.sleep(0.2)
+    raise AssertionError(f"{what}: not within {seconds} s{f'; last: {last!r}' if last else ''}")
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports of the loopback address that nobody holds, below the range the kernel hands out by itself."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = 20000 + secrets.randbelow(12000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in ports:
+            ports.append(port)
+    return ports
+
+
+class Checkout:
+    """A copy of the project in a folder of its own.
+
+    Attributes:
+        root: The folder.
+        environment: What its commands see.
+        transcript: Everything its commands printed, but for those that were asked for a secret.
+    """
+
+    def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.root = root
+        self.transcript = root.with_name(f"{root.name}-transcript.txt")
+        self.environment = {
+            key: value for key, value in os.environ.items() if not _FOREIGN_VARIABLES.match(key)
+        } | dict(environment or {})
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=REPOSITORY,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            source, target = REPOSITORY / name, root / name
+            if source.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target)
+        (root / ".venv").symlink_to(REPOSITORY / ".venv")
+
+    def run(
+        self,
+        *argv: str | Path,
+        environment: Mapping[str, str] | None = None,
+        record: bool = True,
+        stdin: str | None = None,
+        timeout: float = COMMAND_TIMEOUT,
+    ) -> Result:
+        """Run a command in the copy.
+
+        Args:
+            argv: The command.
+            environment: On top of the copy's own.
+            record: Whether what it prints belongs to the transcript; not where a secret was asked for.
+            stdin: What it reads; nothing by default.
+            timeout: Seconds it may take.
+        """
+        command = tuple(map(str, argv))
+        begin = time.monotonic()
+        # check=False: how it ended is what the caller asks.
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env={**self.environment, **(environment or {})},
+            input=stdin if stdin is not None else "",
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        result = Result(command, done.returncode, done.stdout, done.stderr, time.monotonic() - begin)
+        if record:
+            with self.transcript.open("a", encoding="utf-8") as file:
+                file.write(result.text + "\n")
+        return result
+
+    def toolchain(self, command: str, *arguments: str, stack: str, **options: Any) -> Result:
+        """Run one of the project's commands straight, so that its own exit code is seen (make turns all into 2)."""
+        return self.run("./mlflow-stack", command, "--stack", stack, *arguments, **options)
+
+    def make(self, target: str, *variables: str, **options: Any) -> Result:
+        """Run a make target."""
+        return self.run("make", "--no-print-directory", target, *variables, **options)
+
+    def pulumi_environment(self, stack: str) -> dict[str, str]:
+        """The variables that `make env` hands to a plain `pulumi`."""
+        printed = self.toolchain("env", stack=stack, record=False).ok().stdout
+        shown = subprocess.run(
+            ["bash", "-c", f"set -e; eval {shlex.quote(printed)}; env -0"],
+            cwd=self.root,
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        variables = dict(entry.split("=", 1) for entry in shown.stdout.split("\0") if "=" in entry)
+        return {key: value for key, value in variables.items() if self.environment.get(key) != value}
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The Docker objects that bear a stack's labels, by name."""
+
+    containers: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+    volumes: frozenset[str] = frozenset()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left."""
+        return not (self.containers or self.networks or self.volumes)
+
+
+def inventory(client: docker.DockerClient, stack: str) -> Inventory:
+    """What there is of a stack: by label, and by name, so that an unlabelled object does not hide."""
+    mine: dict[str, str | list[str] | bool] = {"label": f"{STACK_LABEL}={stack}"}
+    prefix = f"mlflow-{stack}-"
+
+    def names(labelled: Iterable[Any], every: Iterable[Any]) -> frozenset[str]:
+        found = {item.name for item in labelled} | {item.name for item in every if item.name.startswith(prefix)}
+        return frozenset(map(str, found))
+
+    return Inventory(
+        names(client.containers.list(all=True, filters=mine), client.containers.list(all=True, ignore_removed=True)),
+        names(client.networks.list(filters=mine), client.networks.list()),
+        names(client.volumes.list(filters=mine), client.volumes.list()),
+    )
+
+
+def built_images(client: docker.DockerClient) -> frozenset[str]:
+    """Tags of the images that this project built on the Docker host."""
+    images = client.images.list(filters={"label": f"{PROJECT_LABEL}={PROJECT}"})
+    return frozenset(tag for image in images for tag in image.tags)
+
+
+@dataclass
+class Stack:
+    """A stack by name, in a checkout.
+
+    Attributes:
+        checkout: Where its program, state and stack file are.
+        name: Name of the Pulumi stack.
+        settings: Plain settings, as written into its stack file before the first `up`.
+    """
+
+    checkout: Checkout
+    name: str
+    settings: dict[str, str] = field(default_factory=dict[str, str])
+    client: docker.DockerClient = field(default_factory=docker.from_env)
+    _environment: dict[str, str] | None = None
+    _outputs: dict[str, Any] | None = None
+
+    @classmethod
+    def prepare(cls, checkout: Checkout, name: str, **settings: object) -> Stack:
+        """Write the stack file: free ports unless given, and no protection of data, as in dev."""
+        ports = ("mlflowPort", "minioApiPort", "minioConsolePort", "postgresPort")
+        chosen: dict[str, str] = dict(zip(ports, map(str, free_ports(len(ports))), strict=True))
+        chosen |= {key: str(value) for key, value in settings.items()}
+        stack = cls(checkout, name, chosen)
+        lines = [f'  {PROJECT}:{key}: "{value}"' for key, value in sorted(chosen.items())]
+        stack.file.write_text("config:\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        return stack
+
+    @property
+    def file(self) -> Path:
+        """Its stack file."""
+        return self.checkout.root / f"Pulumi.{self.name}.yaml"
+
+    # -- commands --------------------------------------------------------------------------------------------
+
+    def init(self) -> Result:
+        """Make state, passphrase and credentials, without a deployment."""
+        return self.checkout.toolchain("init", stack=self.name).ok()
+
+    def up(self, **options: Any) -> Result:
+        """Bring the stack up; whatever the result."""
+        self._outputs = None
+        return self.checkout.toolchain("up", stack=self.name, **options)
+
+    def destroy(self, **options: Any) -> Result:
+        """Take the stack away; whatever the result."""
+        self._outputs = None
+        return self.checkout.toolchain("destroy", "--yes", stack=self.name, **options)
+
+    def pulumi(self, *arguments: str, record: bool = True, **options: Any) -> Result:
+        """Run a plain `pulumi` as a person does after `eval "$(make env)"`."""
+        if self._environment is None:
+            self._environment = self.checkout.pulumi_environment(self.name)
+        environment = {**self._environment, **options.pop("environment", {})}
+        return self.checkout.run(
+            "pulumi", *arguments, "--stack", self.name, environment=environment, record=record, **options
+        )
+
+    def configure(self, **settings: object) -> None:
+        """Change plain settings by `pulumi config set`."""
+        for key, value in settings.items():
+            self.pulumi("config", "set", key, str(value)).ok()
+
+    def forget(self, *keys: str) -> None:
+        """Take settings back by `pulumi config rm`."""
+        for key in keys:
+            self.pulumi("config", "rm", key).ok()
+
+    # -- what it is ------------------------------------------------------------------------------------------
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """The outputs, secrets in plain."""
+        if self._outputs is None:
+            shown = self.pulumi("stack", "output", "--json", "--show-secrets", record=False).ok()
+            self._outputs = json.loads(shown.stdout)
+        assert self._outputs is not None
+        return self._outputs
+
+    @property
+    def tracking_uri(self) -> str:
+        """The address for a client on this host."""
+        return str(self.outputs["trackingUri"])
+
+    def credentials(self) -> dict[str, str]:
+        """Every secret of the stack's config, by key, in plain."""
+        shown = self.pulumi("config", "--json", "--show-secrets", record=False).ok()
+        config: dict[str, Any] = json.loads(shown.stdout)
+        return {
+            key.removeprefix(f"{PROJECT}:"): str(entry["value"])
+            for key, entry in config.items()
+            if entry.get("secret") and entry.get("value")
+        }
+
+    def container(self, role: str) -> Container:
+        """The container of a role."""
+        return self.client.containers.get(f"mlflow-{self.name}-{role}")
+
+    def inventory(self) -> Inventory:
+        """What there is of it on the Docker host."""
+        return inventory(self.client, self.name)
+
+    # -- what must hold --------------------------------------------------------------------------------------
+
+    def assert_healthy(self) -> None:
+        """Every container of the output `containers` runs and is healthy, now."""
+        containers: dict[str, str] = self.outputs["containers"]
+        assert set(containers) == {"postgres", "minio", "server", "gateway"}, "the roles in the output `containers`"
+        for role, name in containers.items():
+            state = self.client.containers.get(name).attrs["State"]
+            assert state["Status"] == "running", f"{role}: {state}"
+            assert state.get("Health", {}).get("Status") == "healthy", f"{role} is not healthy: {state}"
+
+    def assert_no_changes(self, *, refresh: bool = False) -> None:
+        """A preview expects no changes, optionally one that looks at the real objects first."""
+        arguments = ["preview", "--expect-no-changes", "--diff", "--non-interactive"]
+        result = self.pulumi(*arguments, *(["--refresh"] if refresh else []))
+        assert result.code == 0, f"a preview of an untouched stack expects changes\n{result.text}"
+
+    def assert_nothing_left(self, *, images: Iterable[str] = ()) -> None:
+        """Nothing of the stack is on the Docker host, nor an image that only it used."""
+        left = self.inventory()
+        assert left.is_empty, f"left behind by destroy: {left}"
+        kept = built_images(self.client) & set(images)
+        assert not kept, f"images that only this stack used, left behind by destroy: {sorted(kept)}"
+
+
+@contextmanager
+def deployed(checkout: Checkout, name: str, **settings: object) -> Generator[Stack]:
+    """A stack that is up; afterwards unchanged, destroyed, and gone.
+
+    A test that fails leaves nothing behind either, but then says its own reason, not the clean-up's.
+    """
+    stack = Stack.prepare(checkout, name, **settings)
+    passed = False
+    try:
+        stack.up().ok()
+        yield stack
+        passed = True
+    finally:
+        if not passed:
+            stack.destroy()
+    stack.assert_no_changes()
+    images = exclusive_images(stack)
+    stack.destroy().ok()
+    stack.assert_nothing_left(images=images)
+
+
+def exclusive_images(stack: Stack) -> frozenset[str]:
+    """The built images that no container of another stack uses."""
+    mine = set(map(str, stack.outputs["images"].values())) & built_images(stack.client)
+    others = [c for c in stack.client.containers.list(all=True) if c.labels.get(STACK_LABEL) != stack.name]
+    return frozenset(mine - {str(container.attrs["Config"]["Image"]) for container in others})
+
+
+def execute(container: Container, command: Sequence[str], user: str = "") -> str:
+    """Run a command in a container and give what it printed.
+
+    Raises:
+        AssertionError: It failed.
+    """
+    answer: Any = container.exec_run(list(command), user=user)
+    code, text = answer.exit_code, answer.output.decode(errors="replace")
+    assert code == 0, f"{command} in {container.name}: exit code {code}: {text}"
+    return text

@@ -1,0 +1,109 @@
+"""A default client does everything that clients do, from wherever it may stand."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.stack import relay
+from tests.stack.conftest import SUITE, SuiteRun
+from tests.stack.harness import Stack
+
+#: Every step of the suite; each must have been timed, so that none was left out.
+STEPS = {
+    "params, metrics, tags",
+    "a batch of 1000 metrics",
+    "a nested run",
+    "a model, logged and registered",
+    "the model, by alias, loaded back",
+    "a trace",
+    "a directory of 200 files, up",
+    "a directory of 200 files, down",
+    "64 MiB, up",
+    "64 MiB, down",
+    "1024 MiB, up",
+    "1024 MiB, down",
+    "in all",
+}
+
+
+def test_a_client_on_the_host_needs_the_tracking_uri_alone(host_run: SuiteRun) -> None:
+    print(host_run.output)
+    assert set(host_run.result["seconds"]) == STEPS, "a step of the client suite is missing"
+
+
+def test_a_client_in_a_container_needs_the_tracking_uri_alone(stack: Stack, tmp_path: Path) -> None:
+    run = _suite_in_container(
+        stack, tmp_path, uri="http://mlflow-server:5000", network=f"mlflow-{stack.name}-front", name="container client"
+    )
+    print(run.output)
+    assert set(run.result["seconds"]) == STEPS, "a step of the client suite is missing"
+
+
+def test_a_client_needs_nothing_but_a_tunnel_under_another_port_number(stack: Stack, tmp_path: Path) -> None:
+    # The container has no network at all: whatever address the server might hand out, only the tunnel is there.
+    with _tunnel(tmp_path / "tunnel", int(stack.settings["mlflowPort"])):
+        run = _suite_in_container(
+            stack, tmp_path, uri="http://127.0.0.1:15999", network="none", name="tunnel client", tunnel=True
+        )
+    print(run.output)
+    assert set(run.result["seconds"]) == STEPS, "a step of the client suite is missing"
+
+
+@contextmanager
+def _tunnel(folder: Path, port: int) -> Generator[None]:
+    """The far end of the tunnel: a socket in a folder that can be mounted, carried to a port of this host."""
+    folder.mkdir()
+    folder.chmod(0o755)
+    listener = relay.listen(f"unix:{folder}/socket")
+    carrier = threading.Thread(target=relay.serve_forever, args=(listener, f"tcp:127.0.0.1:{port}"), daemon=True)
+    carrier.start()
+    with listener:
+        yield
+
+
+def _suite_in_container(
+    stack: Stack, folder: Path, *, uri: str, network: str, name: str, tunnel: bool = False
+) -> SuiteRun:
+    """Run the suite in a container of the stack's own MLflow image, as a user without privileges."""
+    work = folder / "work"
+    work.mkdir()
+    work.chmod(0o777)
+    command = f"python3 /suite/client_suite.py --json /work/result.json --work /work --name '{name}'"
+    mounts = {str(SUITE.parent): {"bind": "/suite", "mode": "ro"}, str(work): {"bind": "/work", "mode": "rw"}}
+    if tunnel:
+        mounts[str(folder / "tunnel")] = {"bind": "/tunnel", "mode": "rw"}
+        command = f"python3 /suite/relay.py tcp:127.0.0.1:15999 unix:/tunnel/socket & {command}"
+    client: docker.DockerClient = stack.client
+    container = client.containers.create(
+        stack.outputs["images"]["server"],
+        entrypoint=["/bin/sh", "-c", command],
+        environment={"MLFLOW_TRACKING_URI": uri, "HOME": "/work"},
+        user="10002:10002",
+        network=network,
+        volumes=mounts,
+    )
+    try:
+        container.start()
+        code = container.wait(timeout=600)["StatusCode"]
+        output = bytes(container.logs()).decode(errors="replace")
+    finally:
+        container.remove(force=True)
+    assert code == 0, f"the client suite failed in a container on network {network}:\n{output}"
+    return SuiteRun(json.loads((work / "result.json").read_text(encoding="utf-8")), output)
+
+
+@pytest.mark.parametrize("route", ["/health", "/version"])
+def test_the_front_door_answers_like_mlflow(stack: Stack, route: str) -> None:
+    import requests  # noqa: PLC0415 - used here only
+
+    answer = requests.get(f"{stack.tracking_uri}{route}", timeout=10)
+    assert answer.status_code == 200, f"{route}: {answer.status_code} {answer.text}"
+    expected = "OK" if route == "/health" else "3.17.2"
+    assert answer.text == expected, f"{route} answered {answer.text!r}"

@@ -1,0 +1,124 @@
+"""No credential stands anywhere but where it is used; and a planted one is found, wherever it stands."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.stack import leaks
+from tests.stack.harness import STACK_LABEL, Stack
+
+#: Key in the stack's config → how a place has to be named to be excused. None: MLflow takes every key from files
+#: or from variables that its entry point sets inside the process, where /proc does not show them.
+EXCUSED: dict[str, str] = {}
+
+
+def test_no_credential_stands_where_it_can_be_read(used_stack: Stack) -> None:
+    credentials = used_stack.credentials()
+    assert len(credentials) >= 8, f"expected all credentials of the stack, found {sorted(credentials)}"
+    found, read = leaks.search(leaks.everywhere(used_stack), credentials)
+    found = [leak for leak in found if EXCUSED.get(leak.credential) != leak.place]
+    assert read > 100, f"only {read} places were read: a collector sees nothing"
+    assert not found, "credentials where none may be:\n" + "\n".join(map(str, found))
+
+
+def test_every_kind_of_place_was_read(used_stack: Stack) -> None:
+    names = [place.name for place in leaks.everywhere(used_stack)]
+    roles = ("postgres", "minio", "server", "gateway", "migration")
+    for expected in (
+        *(f"docker inspect mlflow-{used_stack.name}-{role}" for role in roles),
+        *(f"docker logs mlflow-{used_stack.name}-{role}" for role in roles),
+        f"docker history {used_stack.outputs['images']['server']}",
+        "pulumi stack export",
+        "what the commands printed",
+    ):
+        assert expected in names, f"{expected} was not read"
+    for part in ("/cmdline", "/environ", ".local/state/.pulumi/stacks/", ".local/state/.pulumi/history/"):
+        assert any(part in name for name in names), f"no place with {part} was read"
+
+
+def _spelled(value: str) -> str:
+    """A text with three values in it, each in another spelling, as they stand in headers and addresses."""
+    header = base64.b64encode(f"user:{value}-2".encode()).decode()
+    address = f"postgresql://user:{quote(value + '-3', safe='')}@host/db"
+    return f"password={value}-1; Authorization: Basic {header}; {address}"
+
+
+@contextmanager
+def _planted(kind: str, text: str, stack: Stack) -> Generator[None]:
+    """Put a text where the kind of place says, and take it away again."""
+    root = stack.checkout.root
+    with ExitStack() as undo:
+        match kind:
+            case "environment of a process":
+                process = subprocess.Popen([sys.executable, "-c", "input()"], env={"X": text}, stdin=subprocess.PIPE)
+                undo.callback(process.wait)
+                undo.callback(process.kill)
+            case "arguments of a process":
+                process = subprocess.Popen([sys.executable, "-c", "input()", text], stdin=subprocess.PIPE)
+                undo.callback(process.wait)
+                undo.callback(process.kill)
+            case "environment of a container":
+                container = stack.client.containers.create(
+                    stack.outputs["images"]["server"],
+                    entrypoint=["python3", "-c", "print('nothing')"],
+                    environment={"X": text},
+                    labels={STACK_LABEL: stack.name},
+                )
+                undo.callback(container.remove, force=True)
+            case "log of a container" | "file in a container's /tmp":
+                code = f"print({text!r})" if kind.startswith("log") else f"open('/tmp/x', 'w').write({text!r})"
+                script = root / "planted.py"
+                script.write_text(code)
+                undo.callback(script.unlink)
+                container = stack.client.containers.create(
+                    stack.outputs["images"]["server"],
+                    entrypoint=["python3", "/planted.py"],
+                    labels={STACK_LABEL: stack.name},
+                    volumes={str(script): {"bind": "/planted.py", "mode": "ro"}},
+                )
+                undo.callback(container.remove, force=True)
+                container.start()
+                assert container.wait()["StatusCode"] == 0, "the container that leaks did not run"
+            case "file of the state":
+                file = root / ".local" / "state" / "planted.json"
+                file.write_text(text)
+                undo.callback(file.unlink)
+            case "what a command printed":
+                before = stack.checkout.transcript.read_bytes()
+                undo.callback(stack.checkout.transcript.write_bytes, before)
+                stack.checkout.run(sys.executable, "-c", f"print({text!r})")
+            case _:
+                raise ValueError(kind)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("kind", "collector"),
+    [
+        ("environment of a process", "processes"),
+        ("arguments of a process", "processes"),
+        ("environment of a container", "docker"),
+        ("log of a container", "containers"),
+        ("file in a container's /tmp", "containers"),
+        ("file of the state", "project"),
+        ("what a command printed", "printed"),
+    ],
+)
+def test_a_planted_leak_is_found(used_stack: Stack, kind: str, collector: str, tmp_path: Path) -> None:
+    # A value of its own, with characters that each spelling changes: no real credential is spilled.
+    value = f"pl&nted/+?ü credential {tmp_path.name}"
+    credentials = {spelling: f"{value}-{number}" for number, spelling in enumerate(("plain", "base64", "URL"), 1)}
+    collect = leaks.COLLECTORS[collector]
+    with _planted(kind, _spelled(value), used_stack):
+        found, _ = leaks.search(collect(used_stack), credentials)
+    assert {leak.credential for leak in found} == set(credentials), f"planted in {kind}, found only {found}"
+    again, _ = leaks.search(collect(used_stack), credentials)
+    assert not again, f"the planted leak is still there: {again}"

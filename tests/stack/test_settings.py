@@ -1,0 +1,194 @@
+"""Each setting, changed alone, touches what it must and nothing else: a preview of the running stack."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from components.settings import SECRET_KEYS, setting_keys
+from tests.stack.harness import PROJECT, Result, Stack, free_ports
+
+#: An operation of the engine → what it means for who reads the table.
+_MEANING = {
+    "create": "create",
+    "update": "update",
+    "delete": "delete",
+    "replace": "replace",
+    "create-replacement": "replace",
+    "delete-replaced": "replace",
+}
+
+Touched = dict[str, str]
+
+SERVER: Touched = {"Container:server": "replace"}
+GATEWAY: Touched = {"Container:gateway": "replace"}
+MIGRATION: Touched = {"Container:migration": "replace"}
+POSTGRES: Touched = {"Container:postgres": "replace"}
+MINIO: Touched = {"Container:minio": "replace"}
+
+#: Setting → (its new value, resources touched). A value of `IMAGE` stands for another tag of the image in use.
+IMAGE = "(another tag of the same image)"
+PORT = "(another free port)"
+TABLE: dict[str, tuple[str, Touched]] = {
+    "mlflowPort": (PORT, GATEWAY),
+    "minioApiPort": (PORT, MINIO | {"minio:minio": "update"}),
+    "minioConsolePort": (PORT, MINIO),
+    "postgresPort": (PORT, POSTGRES | {"postgresql:postgresql": "update"}),
+    "bindAddress": ("127.0.0.2", GATEWAY),
+    "allowInsecurePublicBind": ("true", {}),
+    "publicHost": ("mlflow.example.org", SERVER),
+    "workers": ("2", SERVER),
+    "jobRunner": ("true", SERVER),
+    "serverMemoryMb": ("4096", {"Container:server": "update"}),
+    "postgresImage": (IMAGE, POSTGRES | {"RemoteImage:postgres-image": "replace"}),
+    "minioImage": (IMAGE, MINIO | {"Image:minio-image": "delete", "RemoteImage:minio-image": "create"}),
+    "gatewayImage": (IMAGE, GATEWAY | {"RemoteImage:gateway-image": "replace"}),
+    "pythonImage": (IMAGE, {"Image:mlflow-image": "update"} | MIGRATION | SERVER),
+    "artifactAccess": ("direct", SERVER),
+    # credentials
+    "postgresAdminPassword": ("", POSTGRES | {"postgresql:postgresql": "update"}),
+    "postgresOwnerPassword": ("", {"Role:owner": "update"} | MIGRATION | SERVER),
+    "postgresRuntimePassword": ("", {"Role:runtime": "update"} | SERVER),
+    "minioRootPassword": ("", MINIO | {"minio:minio": "update"}),
+    "bucketUserSecret": ("", {"IamUser:bucket-user": "update"} | SERVER),
+    "consoleUserPassword": ("", {"IamUser:console-user": "update"}),
+    "kekPassphrase": ("", SERVER),
+    "webhookKey": ("", SERVER),
+}
+
+#: Setting → (a new value, words of the refusal): a change would lose data, or needs files that are not there.
+REFUSED: dict[str, tuple[str, str]] = {
+    "bucketName": ("another-bucket", "fixed once the stack is up"),
+    "databaseName": ("another_database", "fixed once the stack is up"),
+    "mlflowVersion": ("3.99.0", "lock"),
+}
+
+#: Which image a setting of type `IMAGE` stands for, by its role in the output `images`; the base image of the
+#: MLflow image is in none of them.
+_IMAGE_ROLES = {"postgresImage": "postgres", "minioImage": "minio", "gatewayImage": "gateway"}
+
+
+def test_the_tables_hold_every_key() -> None:
+    assert set(TABLE) | set(REFUSED) == {*setting_keys(), *SECRET_KEYS}, "keys and tables differ"
+
+
+def touched(stack: Stack, config_file: Path) -> Touched:
+    """What an `up` with this stack file would touch, by the kind and the name of each resource."""
+    preview = stack.pulumi("preview", "--json", "--non-interactive", "--config-file", str(config_file)).ok()
+    found: Touched = {}
+    for step in json.loads(preview.stdout)["steps"]:
+        kind, name = _kind_and_name(step["urn"])
+        meaning = _MEANING.get(step["op"])
+        # A replacement is several steps; a component changes nothing outside.
+        if meaning is not None and not kind.startswith("component"):
+            found[f"{kind}:{name}"] = meaning
+    return found
+
+
+def _kind_and_name(urn: str) -> tuple[str, str]:
+    *_, types, name = urn.split("::")
+    kind = types.split("$")[-1]
+    if kind.startswith(("mlflow-stack:", "pulumi:pulumi:Stack")):
+        return "component", name
+    return kind.rsplit(":", 1)[-1].rsplit("/", 1)[-1], name
+
+
+@pytest.fixture
+def config_file(used_stack: Stack, tmp_path: Path) -> Path:
+    """A copy of the stack file, to be changed."""
+    return Path(shutil.copy(used_stack.file, tmp_path))
+
+
+def _change(stack: Stack, config_file: Path, key: str, value: str) -> Result:
+    return stack.pulumi("config", "set", "--config-file", str(config_file), key, value)
+
+
+def _fresh_secret(key: str) -> str:
+    from components.settings import SECRETS  # noqa: PLC0415 - used here only
+
+    return next(secret.generate() for secret in SECRETS if secret.key == key)
+
+
+@pytest.fixture
+def other_tag(client: docker.DockerClient) -> Iterator[Any]:
+    """Gives images a second name, and takes the names away again."""
+    given: list[str] = []
+
+    def name(reference: str) -> str:
+        other = f"local/mlflow-stack-test:{len(given)}"
+        assert client.images.get(reference).tag(other)
+        given.append(other)
+        return other
+
+    yield name
+    for other in given:
+        client.images.remove(other)
+
+
+def _python_image(stack: Stack) -> str:
+    """Base image of the MLflow image, as the state has it."""
+    exported = json.loads(stack.pulumi("stack", "export", record=False).ok().stdout)
+    resources: list[dict[str, Any]] = exported["deployment"]["resources"]
+    image = next(r for r in resources if r["urn"].endswith("docker:index/image:Image::mlflow-image"))
+    return str(image["inputs"]["build"]["args"]["PYTHON_IMAGE"])
+
+
+@pytest.mark.parametrize("key", TABLE)
+def test_a_setting_changed_alone_touches_only_what_it_must(
+    used_stack: Stack, config_file: Path, other_tag: Any, key: str
+) -> None:
+    value, expected = TABLE[key]
+    if key in SECRET_KEYS:
+        used_stack.pulumi(
+            "config", "set", "--secret", "--config-file", str(config_file), key, stdin=_fresh_secret(key)
+        ).ok()
+    else:
+        if value == PORT:
+            value = str(free_ports(1)[0])
+        elif value == IMAGE:
+            role = _IMAGE_ROLES.get(key)
+            images: dict[str, str] = used_stack.outputs["images"]
+            value = other_tag(images[role] if role else _python_image(used_stack))
+        _change(used_stack, config_file, key, value).ok()
+    assert touched(used_stack, config_file) == expected, f"{key} = {value} touches something else"
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_a_change_that_would_lose_data_is_refused_at_preview(used_stack: Stack, config_file: Path, key: str) -> None:
+    value, words = REFUSED[key]
+    _change(used_stack, config_file, key, value).ok()
+    preview = used_stack.pulumi("preview", "--non-interactive", "--config-file", str(config_file))
+    assert preview.code != 0, f"{key} = {value} was accepted:\n{preview.text}"
+    line = next((line for line in preview.stdout.splitlines() + preview.stderr.splitlines() if key in line), "")
+    assert f"{key}: {value}: " in line, preview.text
+    assert words in line, preview.text
+    assert "mend: " in line, preview.text
+
+
+def test_an_untouched_stack_expects_no_changes_after_a_refresh_either(used_stack: Stack) -> None:
+    used_stack.assert_no_changes()
+    used_stack.pulumi("refresh", "--yes", "--skip-preview", "--non-interactive").ok()
+    used_stack.assert_no_changes()
+    used_stack.assert_healthy()
+
+
+def test_a_second_up_changes_nothing(used_stack: Stack) -> None:
+    before = {role: used_stack.container(role).id for role in ("postgres", "minio", "server", "gateway")}
+    used_stack.up().ok()
+    after = {role: used_stack.container(role).id for role in before}
+    assert after == before, "a second up made containers anew"
+    used_stack.assert_healthy()
+
+
+def test_every_key_is_in_the_project_file(used_stack: Stack) -> None:
+    import yaml  # noqa: PLC0415 - used here only
+
+    declared = yaml.safe_load((used_stack.checkout.root / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
+    keys = {key for key in declared if not key.startswith(("pulumi:", f"{PROJECT}:pulumi"))}
+    assert keys == {*setting_keys(), *SECRET_KEYS}, "Pulumi.yaml and the settings differ"

@@ -1,0 +1,136 @@
+"""Two stacks on one host: one with defaults, one with `artifactAccess: direct`; each leaves the other alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import requests
+
+from tests.stack.conftest import SUITE, SuiteRun
+from tests.stack.harness import Checkout, Stack, built_images, deployed
+
+ROLES = ("postgres", "minio", "server", "gateway")
+
+#: Speed of the front door relative to a client that talks to MinIO itself, at 1 GiB.
+LEAST_UP, LEAST_DOWN = 0.8, 0.6
+ROUNDS = 3
+
+
+@pytest.fixture(scope="module")
+def direct(used_stack: Stack, checkout: Checkout, tag: str) -> Iterator[Stack]:
+    """A second stack beside the shared one, from the same checkout."""
+    with deployed(checkout, f"{tag}b", artifactAccess="direct") as second:
+        yield second
+
+
+def _client_environment(stack: Stack, home: Path) -> dict[str, str]:
+    """What a client of this stack is told to set, and nothing else."""
+    return {**stack.outputs["clientEnv"], "PATH": os.environ["PATH"], "HOME": str(home)}
+
+
+def _identity(stack: Stack) -> dict[str, tuple[str, str]]:
+    """Which containers a stack runs, and since when."""
+    return {
+        role: (str(container.id), str(container.attrs["State"]["StartedAt"]))
+        for role in ROLES
+        for container in [stack.container(role)]
+    }
+
+
+def test_a_direct_client_needs_what_client_env_says(direct: Stack, tmp_path: Path) -> None:
+    environment = direct.outputs["clientEnv"]
+    assert set(environment) == {
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_S3_ENDPOINT_URL",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+    }
+    done = subprocess.run(
+        [sys.executable, str(SUITE), "--name", "direct client", "--work", str(tmp_path), "--sizes", "64"],
+        env=_client_environment(direct, tmp_path),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, f"the client suite failed with direct access:\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_front_door_is_nearly_as_fast_as_direct_access(stack: Stack, direct: Stack, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, str(SUITE.with_name("transfer.py")), "1024", str(ROUNDS)),
+            *(stack.tracking_uri, direct.tracking_uri),
+        ],
+        env=_client_environment(direct, tmp_path) | {"TMPDIR": str(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    seconds: dict[str, dict[str, list[float]]] = json.loads(done.stdout)
+    # The best of each: what the way itself costs, without what else the machine was doing.
+    best = {uri: {way: min(times) for way, times in ways.items()} for uri, ways in seconds.items()}
+    up, down = (best[direct.tracking_uri][way] / best[stack.tracking_uri][way] for way in ("up", "down"))
+    print(f"1 GiB, speed of the front door relative to direct access: up {up:.2f}, down {down:.2f}; {seconds}")
+    assert up >= LEAST_UP, f"up: {up:.2f} of direct access, at least {LEAST_UP} wanted: {seconds}"
+    assert down >= LEAST_DOWN, f"down: {down:.2f} of direct access, at least {LEAST_DOWN} wanted: {seconds}"
+
+
+def test_the_stacks_share_neither_objects_nor_data(stack: Stack, direct: Stack) -> None:
+    one, other = stack.inventory(), direct.inventory()
+    for kind in ("containers", "networks", "volumes"):
+        shared = getattr(one, kind) & getattr(other, kind)
+        assert not shared, f"{kind} of both stacks: {shared}"
+    assert not set(stack.credentials().values()) & set(direct.credentials().values()), "a credential is in both"
+    assert "host client" in _experiments(stack)
+    assert "host client" not in _experiments(direct)
+
+
+def _experiments(stack: Stack) -> list[str]:
+    answer = requests.post(
+        f"{stack.tracking_uri}/api/2.0/mlflow/experiments/search", json={"max_results": 100}, timeout=10
+    )
+    answer.raise_for_status()
+    return [experiment["name"] for experiment in answer.json()["experiments"]]
+
+
+def test_destroy_asks_first_and_says_what_it_will_take(direct: Stack) -> None:
+    before = direct.inventory()
+    asked = direct.checkout.toolchain("destroy", stack=direct.name)
+    assert asked.code == 2, f"destroy without a terminal and without YES=1 went on\n{asked.text}"
+    assert "YES=1" in asked.stderr, asked.text
+    said: Any = (asked.stdout + asked.stderr).lower()
+    assert " runs" in said, f"it does not say how many runs will be lost\n{asked.text}"
+    assert any(unit in said for unit in (" bytes", "kib", "mib", "gib")), f"nor how many bytes\n{asked.text}"
+    assert direct.inventory() == before, "it took something all the same"
+
+
+def test_destroying_one_leaves_the_other_untouched(
+    stack: Stack, direct: Stack, host_run: SuiteRun, client: docker.DockerClient
+) -> None:
+    running, things = _identity(stack), stack.inventory()
+    images = set(map(str, stack.outputs["images"].values())) & built_images(client)
+    direct.assert_no_changes()
+    direct.destroy().ok()
+    direct.assert_nothing_left()
+    assert stack.inventory() == things, "objects of the other stack went too"
+    assert _identity(stack) == running, "containers of the other stack were touched"
+    assert images <= built_images(client), "images that the other stack uses were removed"
+    stack.assert_healthy()
+    stack.assert_no_changes()
+    run = requests.get(f"{stack.tracking_uri}/api/2.0/mlflow/runs/get", params={"run_id": host_run.run_id}, timeout=10)
+    assert run.status_code == 200, "the other stack lost a run"
+    # For the fixture's end, and since a destroyed stack must be able to come back.
+    direct.up().ok()
+    assert "transfer" not in _experiments(direct), "data outlived the destroy"

@@ -1,0 +1,1 @@
+"""The from-packages parts on their own."""

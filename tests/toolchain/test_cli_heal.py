@@ -1,0 +1,283 @@
+"""`up` after an interruption, `destroy`, and their exit codes: the real commands on a program of three objects."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.stack.harness import Checkout, Result, inventory, wait_until
+
+STACK = "heal"
+NAME = f"mlflow-{STACK}-server"
+
+PROGRAM = """
+import os
+import pulumi
+import pulumi_docker as docker
+
+stack = pulumi.get_stack()
+labels = {"mlflow-stack.project": "mlflow-stack", "mlflow-stack.role": "server", "mlflow-stack.stack": stack}
+if os.environ.get("TRY_REFUSE"):
+    raise pulumi.RunError("workers: 0: must be 1 or more. mend: pulumi config set workers 1")
+mine = pulumi.ResourceOptions(provider=docker.Provider("docker"))
+network = docker.Network(
+    "network", name=f"mlflow-{stack}-app", opts=mine,
+    labels=[docker.NetworkLabelArgs(label=k, value=v) for k, v in labels.items()],
+)
+volume = docker.Volume(
+    "volume", name=f"mlflow-{stack}-server-files", opts=mine,
+    labels=[docker.VolumeLabelArgs(label=k, value=v) for k, v in labels.items()],
+)
+if os.environ.get("TRY_FAIL"):
+    raise pulumi.RunError("half-way: on purpose")
+container = docker.Container(
+    "container", name=f"mlflow-{stack}-server", image="IMAGE", opts=mine,
+    command=["sh", "-c", "sleep $(cat /run/mlflow-stack/late); touch /tmp/ready; exec sleep 900"],
+    uploads=[docker.ContainerUploadArgs(file="/run/mlflow-stack/late", content=os.environ.get("TRY_LATE", "0"))],
+    volumes=[docker.ContainerVolumeArgs(container_path="/run/mlflow-stack", volume_name=volume.name)],
+    networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=network.name)],
+    labels=[docker.ContainerLabelArgs(label=k, value=v) for k, v in labels.items()],
+    healthcheck=docker.ContainerHealthcheckArgs(
+        tests=["CMD-SHELL", "test -e /tmp/ready"], interval="1s", timeout="5s", start_period="0s", retries=60
+    ),
+    wait=True, wait_timeout=60, destroy_grace_seconds=1,
+)
+pulumi.export("trackingUri", "http://localhost:1")
+"""
+
+
+@pytest.fixture
+def client() -> docker.DockerClient:
+    return docker.from_env()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, built: Mapping[str, str], client: docker.DockerClient) -> Iterator[Checkout]:
+    """A copy of the project whose program makes three objects, without credentials."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    copy = Checkout(folder)
+    (folder / "__main__.py").write_text(PROGRAM.replace("IMAGE", built["debianImage"]), encoding="utf-8")
+    copy.toolchain("init", stack=STACK).ok()
+    yield copy
+    clear(client)
+
+
+def clear(client: docker.DockerClient) -> None:
+    mine = {"label": f"mlflow-stack.stack={STACK}"}
+    for container in client.containers.list(all=True, filters=mine):
+        container.remove(force=True)
+    for network in client.networks.list(filters=mine):
+        network.remove()
+    for volume in client.volumes.list(filters=mine):
+        volume.remove()
+
+
+def up(checkout: Checkout, **environment: str) -> Result:
+    return checkout.toolchain("up", stack=STACK, environment=environment)
+
+
+def begin(checkout: Checkout, *, late: int) -> subprocess.Popen[str]:
+    """Start an `up` whose container gets healthy after some seconds."""
+    return subprocess.Popen(
+        ["./mlflow-stack", "up", "--stack", STACK],
+        cwd=checkout.root,
+        env={**checkout.environment, "TRY_LATE": str(late)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill_at_work(checkout: Checkout, client: docker.DockerClient) -> None:
+    """Kill an `up` and its engine while the container is being made."""
+    working = begin(checkout, late=300)
+    wait_until(lambda: running(client), "the container runs", 120)
+    os.killpg(working.pid, signal.SIGKILL)
+    working.wait()
+
+
+def running(client: docker.DockerClient) -> bool:
+    return [found.name for found in client.containers.list()].count(NAME) == 1
+
+
+def settled(checkout: Checkout) -> None:
+    environment = checkout.pulumi_environment(STACK)
+    checkout.run("pulumi", "preview", "--expect-no-changes", "--stack", STACK, environment=environment).ok()
+
+
+def test_what_a_killed_run_left_half_made_is_made_again(checkout: Checkout, client: docker.DockerClient) -> None:
+    kill_at_work(checkout, client)
+    half_made = client.containers.get(NAME).id
+    told = checkout.toolchain("doctor", stack=STACK)
+    assert told.code == 1
+    assert "whose process is gone. mend: make up" in told.stdout, told.text
+    assert f"{NAME}: was interrupted while creating. mend: make up" in told.stdout, told.text
+
+    healed = up(checkout).ok()
+    assert "which is gone, was removed" in healed.stderr, healed.text
+    assert f"{NAME}: half made, removed" in healed.stderr, healed.text
+    assert client.containers.get(NAME).id != half_made
+    settled(checkout)
+    assert "nothing" in up(checkout).ok().stderr or True
+    checkout.toolchain("destroy", "--yes", stack=STACK).ok()
+    assert inventory(client, STACK).is_empty
+
+
+def test_a_killed_run_can_be_destroyed_straight_away(checkout: Checkout, client: docker.DockerClient) -> None:
+    kill_at_work(checkout, client)
+    checkout.toolchain("destroy", "--yes", stack=STACK).ok()
+    assert inventory(client, STACK).is_empty
+    up(checkout).ok()
+    settled(checkout)
+
+
+@pytest.mark.parametrize("removed", ["container", "network too"])
+def test_what_was_removed_by_hand_is_made_again_in_one_pass(
+    checkout: Checkout, client: docker.DockerClient, removed: str
+) -> None:
+    up(checkout).ok()
+    client.containers.get(NAME).remove(force=True)
+    if removed == "network too":
+        client.networks.list(names=[f"mlflow-{STACK}-app"])[0].remove()
+    healed = up(checkout).ok()
+    assert "gone from the Docker host, to be made again" in healed.stderr, healed.text
+    assert client.containers.get(NAME).attrs["State"]["Health"]["Status"] == "healthy"
+    settled(checkout)
+
+
+def test_one_made_by_hand_in_its_place_gives_way(checkout: Checkout, client: docker.DockerClient) -> None:
+    up(checkout).ok()
+    original = client.containers.get(NAME)
+    original.remove(force=True)
+    labels = original.labels
+    client.containers.create(original.attrs["Config"]["Image"], ["sleep", "1"], name=NAME, labels=labels)
+    up(checkout).ok()
+    assert client.containers.get(NAME).attrs["State"]["Health"]["Status"] == "healthy"
+    settled(checkout)
+
+
+def test_a_stack_of_the_same_name_in_another_checkout_is_left_alone(
+    checkout: Checkout, client: docker.DockerClient, tmp_path: Path
+) -> None:
+    up(checkout).ok()
+    theirs = client.containers.get(NAME).id
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = Checkout(folder)
+    (folder / "__main__.py").write_bytes((checkout.root / "__main__.py").read_bytes())
+    refused = up(other)
+    assert refused.code == 2, refused.text
+    assert f"container: {NAME}: belongs to a stack {STACK} that this state does not know" in refused.stderr
+    assert ". mend: make up STACK=another-name" in refused.stderr
+    destroyed = other.toolchain("destroy", "--yes", stack=STACK)
+    assert "bear its labels, but this state does not know" in destroyed.stderr or "nothing of it" in destroyed.stderr
+    assert client.containers.get(NAME).id == theirs, "the other checkout's container"
+    assert client.volumes.get(f"mlflow-{STACK}-server-files")
+
+
+def test_exit_codes_tell_a_refusal_from_a_failure(checkout: Checkout, client: docker.DockerClient) -> None:
+    refused = up(checkout, TRY_REFUSE="1")
+    assert refused.code == 2, refused.text
+    assert refused.stderr.rstrip().endswith("workers: 0: must be 1 or more. mend: pulumi config set workers 1")
+    assert inventory(client, STACK).is_empty
+    assert checkout.toolchain("preview", stack=STACK, environment={"TRY_REFUSE": "1"}).code == 2
+    failed = up(checkout, TRY_FAIL="1")
+    assert failed.code == 1, failed.text
+    assert not inventory(client, STACK).is_empty, "it had begun"
+    up(checkout).ok()
+    assert up(checkout, TRY_REFUSE="1").code == 2, "a refusal of a stack that is up"
+
+
+def test_a_request_to_end_is_handed_on_and_leaves_things_in_order(
+    checkout: Checkout, client: docker.DockerClient
+) -> None:
+    working = begin(checkout, late=8)
+    wait_until(lambda: running(client), "the container runs", 120)
+    os.kill(toolchain_of(working.pid), signal.SIGTERM)
+    said = working.communicate(timeout=120)[0]
+    assert working.returncode == 1, said
+    assert not list((checkout.root / ".local" / "state").rglob("locks/**/*.json")), "it let go of the lock"
+    up(checkout).ok()
+    settled(checkout)
+
+
+def toolchain_of(group: int) -> int:
+    """The command's own process: the shell script became it."""
+    return group
+
+
+def test_destroy_wants_a_yes(checkout: Checkout, client: docker.DockerClient) -> None:
+    up(checkout).ok()
+    before = inventory(client, STACK)
+    asked = checkout.toolchain("destroy", stack=STACK)
+    assert asked.code == 2, asked.text
+    assert "this deletes" in asked.stderr, "it says what will be lost"
+    assert f"mend: make destroy STACK={STACK} YES=1" in asked.stderr
+    assert inventory(client, STACK) == before
+    checkout.make("destroy", f"STACK={STACK}", "YES=1").ok()
+    assert inventory(client, STACK).is_empty
+    again = checkout.toolchain("destroy", "--yes", stack=STACK).ok()
+    assert "nothing of it is on this Docker host" in again.stderr
+
+
+def test_a_terminal_is_asked_for_the_name(checkout: Checkout, client: docker.DockerClient) -> None:
+    up(checkout).ok()
+    assert answer(checkout, "y") == 2, "a mere yes is not the name"
+    assert running(client)
+    assert answer(checkout, STACK) == 0
+    assert inventory(client, STACK).is_empty
+
+
+def answer(checkout: Checkout, text: str) -> int:
+    """Run `destroy` on a terminal and type something; its exit code."""
+    ours, theirs = os.openpty()
+    os.write(ours, f"{text}\n".encode())
+    command = ["./mlflow-stack", "destroy", "--stack", STACK]
+    done = subprocess.run(command, cwd=checkout.root, env=checkout.environment, stdin=theirs, check=False, timeout=120)
+    os.close(theirs)
+    os.close(ours)
+    return done.returncode
+
+
+def lock(checkout: Checkout, pid: int, host: str, when: datetime) -> Path:
+    folder = checkout.root / ".local" / "state" / ".pulumi" / "locks" / "organization" / "mlflow-stack" / STACK
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "11111111-2222-3333-4444-555555555555.json"
+    held = {"pid": pid, "username": "root", "hostname": host, "timestamp": when.isoformat()}
+    path.write_text(json.dumps(held), encoding="utf-8")
+    return path
+
+
+def test_only_the_lock_of_a_process_that_is_gone_is_removed(checkout: Checkout) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    now = datetime.now(UTC)
+    here = socket.gethostname()
+    for pid, host, when, stale in (
+        (ended.pid, here, now, True),
+        (os.getpid(), here, datetime(2020, 1, 1, tzinfo=UTC), True),  # a later process has the same id
+        (os.getpid(), here, now, False),
+        (ended.pid, "another-machine", now, False),
+    ):
+        path = lock(checkout, pid, host, when)
+        result = checkout.toolchain("preview", stack=STACK)
+        assert path.exists() is not stale, result.text
+        if not stale:
+            assert result.code == 2, result.text
+            assert f"stack {STACK}: locked by process {pid} on {host}" in result.stderr
+            assert ". mend: wait for it to end" in result.stderr
+        path.unlink(missing_ok=True)
+    time.sleep(0)
