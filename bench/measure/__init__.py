@@ -1,0 +1,1 @@
+"""A module a measurement; each gives its figures."""

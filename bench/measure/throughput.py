@@ -1,0 +1,79 @@
+"""Requests per second under load, and the memory that is left in use after it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+
+from docker.models.containers import Container
+
+from bench import cgroups, load
+from bench.client import waiting_client
+from bench.compose import AS_SHIPPED, JOBS_OFF, QUIET
+from bench.figures import ACCESS_LOG_OFF, JOB_RUNNER_OFF, Figure, Target
+from bench.measure.context import Context, progress
+
+_CLIENTS = 16
+_WARM_UP = 3.0
+_VARIANTS = (AS_SHIPPED, JOBS_OFF, QUIET)
+_OURS = "ours"
+
+
+def measure(context: Context) -> list[Figure]:
+    """Load the sides in turn, all of them up and only one under load at a time.
+
+    This side is reached through its front door, the gateway; the other directly.
+    """
+    rates: dict[str, list[float]] = defaultdict(list)
+    with ExitStack() as stack:
+        ours = stack.enter_context(context.ours_up())
+        uris = {_OURS: ours.uri}
+        containers: dict[str, list[Container]] = {_OURS: ours.containers}
+        for variant in _VARIANTS:
+            compose = stack.enter_context(context.compose(variant))
+            compose.up()
+            with waiting_client(compose.client_environment) as client:
+                client.log_first_run(compose.uri)
+            uris[variant.key], containers[variant.key] = compose.uri, compose.containers
+        for number in range(context.plan.rounds):
+            for key, uri in uris.items():
+                window = load.run(uri, _CLIENTS, context.plan.load_seconds, _WARM_UP)
+                rates[key].append(window.rate)
+                progress(
+                    f"rps {number + 1}: {key}: {window.rate:.1f}/s, median {window.percentile(0.5):.0f} ms, "
+                    f"99 of 100 within {window.percentile(0.99):.0f} ms"
+                )
+        time.sleep(context.plan.settle_seconds)
+        memory = {key: sum(map(cgroups.memory_mib, side)) for key, side in containers.items()}
+    figures: list[Figure] = []
+    for variant in _VARIANTS:
+        notes = (
+            *((JOB_RUNNER_OFF,) if variant.job_runner else ()),
+            *((ACCESS_LOG_OFF,) if variant.access_log else ()),
+        )
+        figures.append(
+            Figure(
+                "rps",
+                f"log-metric, {_CLIENTS} clients",
+                variant.title,
+                "requests/s",
+                rates[_OURS],
+                rates[variant.key],
+                Target(1.0, "at least") if variant is AS_SHIPPED else None,
+                notes,
+            )
+        )
+    figures += [
+        Figure(
+            "rps",
+            "memory after that load",
+            variant.title,
+            "MiB",
+            [memory[_OURS]],
+            [memory[variant.key]],
+            notes=(JOB_RUNNER_OFF,) if variant.job_runner else (),
+        )
+        for variant in (AS_SHIPPED, JOBS_OFF)
+    ]
+    return figures
