@@ -46,11 +46,7 @@ test: venv-test ## set up what this machine lacks and run every test
 	@$(pytest)
 
 lint: venv-test ## run every linter and the type checker
-	@$(venv-test)/ruff check .
-	@$(venv-test)/basedpyright
-	@$(venv-test)/shellcheck mlflow-stack .ci/run toolchain/bin/*/* $(wildcard images/*/*.sh)
-	@$(venv-test)/hadolint $(wildcard images/*/Dockerfile)
-	@$(venv-test)/actionlint
+	@tests/lint.sh
 
 bench: venv-test ## measure the stack beside the usual compose arrangement, in ratios
 	@$(stack) prepare

@@ -35,8 +35,8 @@ if ! test -e "$PGDATA/PG_VERSION"; then
     initdb --pgdata="$PGDATA" --username="$POSTGRES_USER" --pwfile=<(printf '%s' "$POSTGRES_PASSWORD") \
         --auth-local=trust --auth-host=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 >/dev/null
     echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
-    pg_ctl --pgdata="$PGDATA" --options="-c listen_addresses=''" --wait --silent start
-    psql --quiet --username="$POSTGRES_USER" --dbname=postgres --command="CREATE DATABASE $POSTGRES_DB"
+    pg_ctl --pgdata="$PGDATA" --options="-c listen_addresses='' -k /tmp" --wait --silent start
+    psql --quiet --host=/tmp --username="$POSTGRES_USER" --dbname=postgres --command="CREATE DATABASE $POSTGRES_DB"
     pg_ctl --pgdata="$PGDATA" --mode=fast --wait --silent stop
 fi
 exec postgres -c listen_addresses='*'
@@ -213,14 +213,14 @@ class Compose:
         end = time.monotonic() + _PATIENCE
         waiting = [self._client.containers.get(f"{self._prefix}-{role}") for role in roles]
         while waiting:
-            if time.monotonic() > end:
-                last = waiting[0]
-                raise CannotMeasureError(f"{last.name}: not healthy: {last.logs(tail=5).decode(errors='replace')}")
             time.sleep(0.1)
             for container in list(waiting):
                 container.reload()
                 if container.health == "healthy":
                     waiting.remove(container)
+                elif container.status != "running" or time.monotonic() > end:
+                    log = container.logs(tail=5).decode(errors="replace")
+                    raise CannotMeasureError(f"{container.name}: not healthy: {log}")
 
 
 def _healthcheck(probe: str, seconds: int) -> dict[str, Any]:

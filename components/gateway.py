@@ -63,6 +63,9 @@ class Gateway(pulumi.ComponentResource):
                     # By container name: on the front network `mlflow-server` is the gateway itself.
                     "SERVER_UPSTREAM": f"{args.naming.container('server')}:5000",
                     "ARTIFACT_UPSTREAM": f"{ARTIFACT_STORE_ALIAS}:9000",
+                    # Where its user may write; there is nothing to keep.
+                    "XDG_CONFIG_HOME": "/tmp",  # noqa: S108 - in the container's own file system
+                    "XDG_DATA_HOME": "/tmp",  # noqa: S108 - see above
                 },
                 files={"Caddyfile": File(caddyfile.read_text(encoding="utf-8"))},
                 ports=[PublishedPort(PORT, args.port, args.address)],

@@ -214,16 +214,13 @@ class MlflowStack(pulumi.ComponentResource):
         settings, secret = self._args.settings, self._args.credentials
         api_host = "localhost" if self._api_host == _LOOPBACK else self._api_host
         api_url = f"http://{api_host}:{settings.minio_api_port}"
-        client_env: pulumi.Input[dict[str, str]] = {"MLFLOW_TRACKING_URI": self.tracking_uri}
+        client_env: dict[str, pulumi.Input[str]] = {"MLFLOW_TRACKING_URI": self.tracking_uri}
         if settings.artifact_access == "direct":
-            client_env = secret.bucket_user_secret.apply(
-                lambda key: {
-                    "MLFLOW_TRACKING_URI": self.tracking_uri,
-                    "MLFLOW_S3_ENDPOINT_URL": api_url,
-                    "AWS_ACCESS_KEY_ID": BUCKET_USER,
-                    "AWS_SECRET_ACCESS_KEY": key,
-                }
-            )
+            client_env |= {
+                "MLFLOW_S3_ENDPOINT_URL": api_url,
+                "AWS_ACCESS_KEY_ID": BUCKET_USER,
+                "AWS_SECRET_ACCESS_KEY": secret.bucket_user_secret,
+            }
         return {
             "trackingUri": self.tracking_uri,
             "minioConsoleUrl": f"http://localhost:{settings.minio_console_port}",

@@ -42,12 +42,24 @@ def heal(session: Session, objects: Objects) -> None:
     pending = state.pending
     _refuse_foreign(session, state, objects)
     if pending:
-        say(f"  an earlier run was interrupted in {len(pending)} operation(s); putting that in order:")
-        adopted = [operation for operation in pending if not _settle(operation, state, objects)]
+        adopted = settle(state, objects)
         state = _without_pending(state, adopted)
         deployment.store(session, state)
         _refresh(session, [operation.resource.urn for operation in adopted])
     _forget_missing(session, state, objects)
+
+
+def settle(state: Deployment, objects: Objects) -> list[Pending]:
+    """Remove what interrupted operations half made.
+
+    Returns:
+        Those operations whose things may be there whole, inside a server: to be adopted into the state.
+
+    Raises:
+        FailedError: Something can't be removed.
+    """
+    say(f"  an earlier run was interrupted in {len(state.pending)} operation(s); putting that in order:")
+    return [operation for operation in state.pending if not _settle(operation, state, objects)]
 
 
 def clear_locks(session: Session) -> None:

@@ -2,8 +2,8 @@
 """Write the lock of one MLflow version: `python3 images/mlflow/lock.py VERSION [--as-of DATE]`.
 
 The lock, `locks/mlflow-VERSION.txt`, names every package that goes into the image, with the hashes of its wheels for
-CPython 3.11 on Linux x86_64 and aarch64. A version without a lock can not be built. Old versions of MLflow do not say which
-versions of their libraries are too new for them: --as-of takes those of a day.
+CPython 3.11 on Linux x86_64 and aarch64. A version without a lock can not be built. Old versions of MLflow do not say
+which versions of their libraries are too new for them: --as-of takes those of a day.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def main() -> int:
     options = parser.parse_args()
     version: str = options.version
     if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", version):
-        sys.stderr.write(f"version: {version}: must be a release like 3.17.2. mend: python3 images/mlflow/lock.py 3.17.2\n")
+        mend = "python3 images/mlflow/lock.py 3.17.2"
+        sys.stderr.write(f"version: {version}: must be a release like 3.17.2. mend: {mend}\n")
         return 2
     as_of: str | None = options.as_of
     arguments = version if as_of is None else f"{version} --as-of {as_of}"

@@ -224,7 +224,10 @@ def inventory(client: docker.DockerClient, stack: str) -> Inventory:
         return frozenset(map(str, found))
 
     return Inventory(
-        names(client.containers.list(all=True, filters=mine), client.containers.list(all=True, ignore_removed=True)),
+        names(
+            client.containers.list(all=True, ignore_removed=True, filters=mine),
+            client.containers.list(all=True, ignore_removed=True),
+        ),
         names(client.networks.list(filters=mine), client.networks.list()),
         names(client.volumes.list(filters=mine), client.volumes.list()),
     )

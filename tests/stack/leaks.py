@@ -100,7 +100,7 @@ def search(places: Iterator[Place], credentials: Mapping[str, str]) -> tuple[lis
 
 def containers_and_images(client: docker.DockerClient) -> Iterator[Place]:
     """`docker inspect` of all containers and images, `docker history` of all images."""
-    for container in client.containers.list(all=True):
+    for container in client.containers.list(all=True, ignore_removed=True):
         yield Place(f"docker inspect {container.name}", json.dumps(container.attrs).encode())
     for image in client.images.list(all=True):
         name = next(iter(image.tags), str(image.id))
@@ -125,9 +125,9 @@ def processes(proc: Path = Path("/proc")) -> Iterator[Place]:
 
 def container_logs(client: docker.DockerClient, stack: str) -> Iterator[Place]:
     """Everything the stack's containers printed, and all files under their /tmp."""
-    for container in client.containers.list(all=True, filters={"label": f"{STACK_LABEL}={stack}"}):
+    for container in client.containers.list(all=True, ignore_removed=True, filters={"label": f"{STACK_LABEL}={stack}"}):
         yield Place(f"docker logs {container.name}", bytes(container.logs()))
-        yield from _files_in(container, "/tmp")  # noqa: S108 - in the container
+        yield from _files_in(container, "/tmp")
         yield from _files_in(container, "/var/log")
 
 

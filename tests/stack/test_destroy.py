@@ -64,6 +64,12 @@ def _drift_passwords(stack: Stack) -> None:
     stack.pulumi("config", "set", "--secret", "minioRootPassword", stdin="another-password-nobody-knows").ok()
 
 
+@pytest.fixture(scope="module")
+def drill(stack: Stack, checkout: Checkout, tag: str) -> Stack:
+    """A stack beside the shared one, whose images it uses: no image is built, and none may be taken."""
+    return Stack.prepare(checkout, f"{tag}d")
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -74,11 +80,7 @@ def _drift_passwords(stack: Stack) -> None:
         pytest.param(_drift_passwords, id="passwords drifted"),
     ],
 )
-def test_destroy_leaves_nothing_with(
-    stack: Stack, checkout: Checkout, tag: str, spoil: Callable[[Stack], None]
-) -> None:
-    # Beside the shared stack, whose images are used: no image is built, and none may be taken.
-    drill = Stack.prepare(checkout, f"{tag}d")
+def test_destroy_leaves_nothing_with(stack: Stack, drill: Stack, spoil: Callable[[Stack], object]) -> None:
     drill.up().ok()
     drill.assert_no_changes()
     images = exclusive_images(drill)

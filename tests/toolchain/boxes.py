@@ -7,11 +7,13 @@ import secrets
 import tarfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.models.images import Image
 
@@ -105,6 +107,15 @@ class Boxes:
             self.client.networks.get(name).remove()
         for name in self._volumes:
             self.client.volumes.get(name).remove(force=True)
+
+
+def clear_left_over(client: docker.DockerClient) -> None:
+    """Remove volumes that a killed test run left, an hour ago or more: one of them may look like a stack's own."""
+    for volume in client.volumes.list(filters={"label": _LABEL}):
+        made = datetime.fromisoformat(str(volume.attrs["CreatedAt"]))
+        if datetime.now(UTC) - made > timedelta(hours=1):
+            with suppress(APIError):  # in use
+                volume.remove()
 
 
 def put(container: Container, path: str, file: File) -> None:

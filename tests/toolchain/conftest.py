@@ -9,7 +9,7 @@ import docker
 import pytest
 
 from components.image import BaseImages, minio_build
-from tests.toolchain.boxes import Boxes
+from tests.toolchain.boxes import Boxes, clear_left_over
 from tests.toolchain.servers import minio_server, postgres_server
 from toolchain import paths
 from toolchain.images import docker_host, machine, packages, wheels
@@ -21,7 +21,9 @@ __all__ = ["minio_server", "postgres_server"]  # fixtures
 @pytest.fixture(scope="session")
 def docker_client() -> docker.DockerClient:
     """The Docker daemon of this machine."""
-    return docker_host.connect()
+    client = docker_host.connect()
+    clear_left_over(client)
+    return client
 
 
 @pytest.fixture(scope="session")

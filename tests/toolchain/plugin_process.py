@@ -35,7 +35,9 @@ class PluginError(Exception):
     def __init__(self, error: grpc.RpcError) -> None:
         self.text = str(error.details())  # pyright: ignore[reportAttributeAccessIssue]
         self.half: tuple[str, Properties] | None = None
-        for key, value in error.trailing_metadata() or ():  # pyright: ignore[reportAttributeAccessIssue]
+        # The stub says that one entry is no pair; it is a named tuple of two.
+        metadata: list[Any] = list(error.trailing_metadata() or ())  # pyright: ignore[reportAttributeAccessIssue]
+        for key, value in metadata:
             if key == "grpc-status-details-bin":
                 status = status_pb2.Status.FromString(value)
                 detail = provider_pb2.ErrorResourceInitFailed()
@@ -170,9 +172,7 @@ def _urn(token: str) -> str:
 
 def _secrets(struct: Any) -> frozenset[str]:
     return frozenset(
-        key
-        for key, value in struct.fields.items()
-        if value.struct_value.fields[SIGNATURE].string_value == SECRET
+        key for key, value in struct.fields.items() if value.struct_value.fields[SIGNATURE].string_value == SECRET
     )
 
 

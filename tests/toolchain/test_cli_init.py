@@ -70,9 +70,7 @@ def test_only_the_owner_reads_what_init_leaves(checkout: Checkout) -> None:
 
 
 def test_what_a_user_set_before_stays(checkout: Checkout) -> None:
-    stack_file(checkout).write_text(
-        "# our own\nconfig: # keep\n  mlflow-stack:workers: '2'  # two\n", encoding="utf-8"
-    )
+    stack_file(checkout).write_text("# our own\nconfig: # keep\n  mlflow-stack:workers: '2'  # two\n", encoding="utf-8")
     checkout.toolchain("init", stack=STACK).ok()
     text = stack_file(checkout).read_text(encoding="utf-8")
     assert "# our own\n" in text

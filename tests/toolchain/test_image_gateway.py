@@ -78,13 +78,13 @@ def gateway(boxes: Boxes, built: Mapping[str, str]) -> Gateway:
         environment={
             "SERVER_UPSTREAM": f"{server.name}:8000",
             "ARTIFACT_UPSTREAM": f"{artifacts.name}:8000",
-            "XDG_DATA_HOME": "/tmp",  # noqa: S108
+            "XDG_DATA_HOME": "/tmp",
         },
         network=network,
         ports={"5000/tcp": ("127.0.0.1", None)},
         # As strict as it will ever run: nothing but /tmp can be written, no capabilities.
         read_only=True,
-        tmpfs={"/tmp": "mode=1777"},  # noqa: S108
+        tmpfs={"/tmp": "mode=1777"},
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
     )

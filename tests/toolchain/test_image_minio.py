@@ -90,7 +90,7 @@ def test_it_serves_with_the_credentials_in_its_files_and_no_others(
         ports={"9000/tcp": ("127.0.0.1", None)},
         volumes={boxes.volume(): "/data"},
         read_only=True,
-        tmpfs={"/tmp": "mode=1777"},  # noqa: S108
+        tmpfs={"/tmp": "mode=1777"},
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from docker.errors import ImageNotFound
+from docker.errors import ImageNotFound, NotFound
 
 from components.vendor_images import VENDOR_IMAGES
 from tests.toolchain.boxes import Boxes, File, eventually, once, put
@@ -186,6 +186,15 @@ def test_a_source_of_another_major_than_a_volume_needs_is_refused(
     assert not (tmp_path / "images.json").exists()
 
 
+def test_a_volume_that_goes_while_it_is_looked_at_is_not_made_again(
+    docker_client: docker.DockerClient, built: Mapping[str, str]
+) -> None:
+    # What the look does when the volume was removed between the list and the look.
+    assert volumes.majors_in(docker_client, "imagetest-gone-data") == set()
+    with pytest.raises(NotFound):
+        docker_client.volumes.get("imagetest-gone-data")
+
+
 @pytest.mark.parametrize(
     ("reference", "major"),
     [
@@ -266,7 +275,7 @@ def test_a_killed_debootstrap_leaves_no_process_and_no_mount_and_is_cleaned_up(t
         found = subprocess.run(["pgrep", "--full", f"{tmp_path}"], capture_output=True, text=True, check=False)
         return [pid for pid in found.stdout.split() if pid != str(process.pid)]
 
-    eventually(lambda: any(tmp_path.glob("work-*/root/*")), "debootstrap is at work")
+    eventually(lambda: any(tmp_path.glob("debs/*")), "debootstrap is at work")
     process.send_signal(signal.SIGKILL)
     process.wait()
     eventually(lambda: not at_work(), "every process of it is gone", 10)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -248,7 +247,7 @@ def hosts(project: Project) -> set[int]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_text(encoding="utf-8")
-            if "toolchain/language" in command and Path(os.readlink(process / "cwd")) == project.folder:
+            if "toolchain/language" in command and (process / "cwd").readlink() == project.folder:
                 found.add(int(process.name))
         except OSError:
             continue

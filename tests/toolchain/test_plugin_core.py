@@ -105,7 +105,9 @@ def test_a_plugin_does_not_outlive_an_engine_that_was_killed() -> None:
 @pytest.mark.parametrize("name", _NAMES)
 def test_an_unknown_setting_is_refused_by_name(name: str) -> None:
     with started(name) as plugin:
-        request = provider_pb2.CheckRequest(urn="urn:pulumi:s::p::pulumi:providers:x::x", news=encode({"colour": "red"}))
+        request = provider_pb2.CheckRequest(
+            urn="urn:pulumi:s::p::pulumi:providers:x::x", news=encode({"colour": "red"})
+        )
         reasons = [failure.reason for failure in plugin.stub.CheckConfig(request).failures]
     assert any("`colour`" in reason for reason in reasons), reasons
 
@@ -139,7 +141,7 @@ def _snake(name: str) -> str:
 
 
 def test_an_unknown_resource_type_is_refused_with_the_ones_there_are() -> None:
-    with started("minio") as plugin, pytest.raises(Exception, match="KmsKey.*made from packages has.*S3Bucket"):
+    with started("minio") as plugin, pytest.raises(Exception, match=r"KmsKey.*made from packages has.*S3Bucket"):
         plugin.check("minio:index/kmsKey:KmsKey", {"keyId": "x"})
 
 
@@ -268,7 +270,10 @@ def _tree(root: Path) -> None:
     ("ignore", "digest"),
     [
         ("", "fc2d9bc97f8d8999133488f18bfe27f110cc3df79a4f74cacb59cc5d2dbc516b"),
-        ("# comment\n\n**/*.pyc\nskip\n!skip/keep.log\n  deep/*/*.tmp  \n/a-b\n", "90ccb0a2b636eed94e61085bed93ae8dc187bf4656878171ab84fae866c27ec8"),
+        (
+            "# comment\n\n**/*.pyc\nskip\n!skip/keep.log\n  deep/*/*.tmp  \n/a-b\n",
+            "90ccb0a2b636eed94e61085bed93ae8dc187bf4656878171ab84fae866c27ec8",
+        ),
     ],
 )
 def test_a_contexts_digest_is_the_vendors(

@@ -146,7 +146,7 @@ def test_an_upload_with_an_owner_fails_for_a_user_that_the_host_does_not_know(
         "start": False,
         "uploads": [{"file": "/x", "content": "the-secret", "owner": "10002"}],
     }
-    with pytest.raises(PluginError, match="Unable to upload volume content: .*10002") as failed:
+    with pytest.raises(PluginError, match=r"Unable to upload volume content: .*10002") as failed:
         plugin.create(CONTAINER, inputs)
     assert "the-secret" not in failed.value.text
     assert failed.value.half is not None
@@ -167,13 +167,13 @@ def test_a_container_has_the_settings_it_was_given(
         "capabilities": {"drops": ["ALL"], "adds": ["CHOWN"]},
         "securityOpts": ["no-new-privileges:true"],
         "readOnly": True,
-        "tmpfs": {"/tmp": "size=1m"},
+        "tmpfs": {"/scratch": "size=1m"},
         "logDriver": "json-file",
         "logOpts": {"max-size": "1m", "max-file": "2"},
         "ulimits": [{"name": "nofile", "soft": 100, "hard": 200}],
         "init": True,
         "user": "1000:1000",
-        "workingDir": "/tmp",
+        "workingDir": "/srv",
         "hostname": "thehost",
         "hosts": [{"host": "other", "ip": "10.0.0.1"}],
         "groupAdds": ["7"],
@@ -192,7 +192,7 @@ def test_a_container_has_the_settings_it_was_given(
         config, host = seen["Config"], seen["HostConfig"]
         assert sorted(each for each in config["Env"] if each[1] == "=") == ["A=1", "B=2"]
         assert config["Labels"]["l"] == "v"
-        assert (config["User"], config["WorkingDir"], config["Hostname"]) == ("1000:1000", "/tmp", "thehost")
+        assert (config["User"], config["WorkingDir"], config["Hostname"]) == ("1000:1000", "/srv", "thehost")
         assert (config["StopSignal"], config["StopTimeout"]) == ("SIGINT", 3)
         assert config["Healthcheck"]["Interval"] == 90 * 10**9
         assert (host["Memory"], host["MemorySwap"], host["ShmSize"]) == (64 << 20, 64 << 20, 16 << 20)
@@ -296,7 +296,7 @@ def test_a_port_that_is_taken_leaves_a_container_in_the_state_that_can_be_remove
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ports = [{"internal": 80, "external": taken.getsockname()[1], "ip": "127.0.0.1"}]
-        with pytest.raises(PluginError, match="Unable to start container: .*address already in use") as failed:
+        with pytest.raises(PluginError, match=r"Unable to start container: .*address already in use") as failed:
             plugin.create(CONTAINER, {"name": name, "image": image, "command": _SLEEP, "ports": ports})
     assert failed.value.half is not None
     container, properties = failed.value.half
@@ -309,7 +309,7 @@ def test_a_name_that_is_taken_and_an_image_that_is_missing_leave_nothing(
     plugin: Plugin, name: str, image: str, docker_client: docker.DockerClient
 ) -> None:
     with made(plugin, CONTAINER, name=name, image=image, command=_SLEEP):
-        with pytest.raises(PluginError, match="Unable to create container: .*already in use") as failed:
+        with pytest.raises(PluginError, match=r"Unable to create container: .*already in use") as failed:
             plugin.create(CONTAINER, {"name": name, "image": image, "command": _SLEEP})
         assert failed.value.half is None
     missing = "localhost:1/no/such-image:1"
@@ -507,7 +507,7 @@ def test_a_missing_dockerfile_is_refused_with_the_place_where_one_is(project: Pa
     inputs = {"imageName": "local/x:1", "skipPush": True, "build": {"context": "context", "dockerfile": "Dockerfile"}}
     with started("docker", cwd=project) as plugin:
         plugin.configure(host="unix:///var/run/docker.sock")
-        with pytest.raises(PluginError, match="Try setting `dockerfile` to \"context/Dockerfile\""):
+        with pytest.raises(PluginError, match='Try setting `dockerfile` to "context/Dockerfile"'):
             plugin.check(IMAGE, inputs)
 
 

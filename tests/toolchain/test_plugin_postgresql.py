@@ -23,7 +23,7 @@ ROLE = "postgresql:index/role:Role"
 SCHEMA = "postgresql:index/schema:Schema"
 
 _ROWS = ["SELECT", "INSERT", "UPDATE", "DELETE"]
-_PASSWORD = "run'time \\ \"päss\" $$%s"
+_PASSWORD = 'run\'time \\ "päss" $$%s'
 
 
 def _configured(plugin: Plugin, server: Server, **settings: str) -> None:
@@ -181,9 +181,7 @@ def test_a_password_set_by_somebody_else_is_not_seen_but_a_removed_one_is(
         assert plugin.diff(again, inputs) == {"password": "UPDATE"}
 
 
-def test_what_is_done_by_hand_shows_and_the_update_mends_it(
-    plugin: Plugin, postgres_server: Server, name: str
-) -> None:
+def test_what_is_done_by_hand_shows_and_the_update_mends_it(plugin: Plugin, postgres_server: Server, name: str) -> None:
     grant_inputs = {"database": name, "role": f"{name} r", "objectType": "database", "privileges": ["CONNECT"]}
     with (
         made(plugin, ROLE, name=f"{name} r", login=True) as role,

@@ -95,9 +95,7 @@ def test_a_vendor_out_of_reach_is_noticed_quickly(
         pulumi_cli.ensure()
 
 
-def test_a_mirror_that_never_answers_costs_seconds_only(
-    vendor_mirror: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mirror_that_never_answers_costs_seconds_only(vendor_mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vendor, "_PATIENCE", 0.5)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

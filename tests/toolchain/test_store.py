@@ -37,9 +37,7 @@ def test_two_processes_that_want_the_same_make_it_once(tmp_path: Path) -> None:
 
 def test_one_that_was_killed_leaves_nothing_that_counts(tmp_path: Path) -> None:
     entry, counter = tmp_path / "entry", tmp_path / "counter"
-    process = subprocess.Popen(
-        [sys.executable, "-c", _MAKE_SLOWLY, str(entry), str(counter)], cwd=paths.PROJECT_DIR
-    )
+    process = subprocess.Popen([sys.executable, "-c", _MAKE_SLOWLY, str(entry), str(counter)], cwd=paths.PROJECT_DIR)
     while not counter.exists():
         assert process.poll() is None
     process.kill()

@@ -11,7 +11,7 @@ from toolchain import contents, deploy, deployment, engine, heal
 from toolchain.commands import init
 from toolchain.deployment import Deployment
 from toolchain.docker_objects import Objects
-from toolchain.errors import DONE, FAILED, RefusedError
+from toolchain.errors import DONE, RefusedError
 from toolchain.say import say
 from toolchain.session import Session
 
@@ -25,13 +25,13 @@ def run(session: Session, *, yes: bool) -> int:
     """
     engine.require()
     objects = Objects(session.name)
-    if not init.exists(session):
+    state = deployment.load(session) if init.exists(session) else Deployment({})
+    if not state.resources and not state.pending:
         return _nothing_known(session, objects)
-    state = deployment.load(session)
     images = _images(state)
     _confirm(session, objects, yes=yes)
     heal.clear_locks(session)
-    _drop_pending(session, state)
+    _drop_pending(session, state, objects)
     code = deploy.run(session, "destroy", "--yes", "--skip-preview")
     if code and any(resource.protected for resource in state.resources):
         return code  # refused on purpose: nothing may be swept away behind its back
@@ -47,15 +47,21 @@ def run(session: Session, *, yes: bool) -> int:
 
 
 def _nothing_known(session: Session, objects: Objects) -> int:
+    """What to say of a stack that this state has nothing of.
+
+    Raises:
+        RefusedError: There are objects of a stack of this name: another checkout's, which are not ours to delete.
+    """
     names = [str(found.name) for found in (*objects.containers, *objects.volumes, *objects.networks)]
-    if not names:
-        say(f"stack {session.stack}: there is none; nothing to do")
-        return DONE
-    say(
-        f"stack {session.stack}: {', '.join(names)}: bear its labels, but this state does not know the stack. mend: "
-        "run this where the stack was made, or remove them by hand"
-    )
-    return FAILED
+    if names:
+        raise RefusedError(
+            f"stack {session.stack}",
+            ", ".join(names),
+            "bear its labels, but this state does not know them: they are another checkout's, or their state is lost",
+            "run this in that checkout; or, if nobody needs them, docker rm, docker volume rm, docker network rm",
+        )
+    say(f"stack {session.stack}: nothing of it is there")
+    return DONE
 
 
 def _confirm(session: Session, objects: Objects, *, yes: bool) -> None:
@@ -64,12 +70,11 @@ def _confirm(session: Session, objects: Objects, *, yes: bool) -> None:
     Raises:
         RefusedError: Nobody can be asked, or the answer is no.
     """
-    lost = contents.look(objects) if objects.containers or objects.volumes else None
-    if lost is None:
-        say(f"stack {session.stack}: nothing of it is on this Docker host")
-    else:
-        say(f"stack {session.stack}: this deletes {lost}, for good")
-    if yes or os.environ.get("YES") == "1" or lost is None:
+    if not objects.containers and not objects.volumes:
+        say(f"stack {session.stack}: nothing of it is left on this Docker host; its state will be emptied")
+        return
+    say(f"stack {session.stack}: this deletes {contents.look(objects)}, for good")
+    if yes or os.environ.get("YES") == "1":
         return
     mend = f"make destroy STACK={session.stack} YES=1"
     if not sys.stdin.isatty():
@@ -91,9 +96,10 @@ def _images(state: Deployment) -> list[str]:
     return [reference for reference in found if reference]
 
 
-def _drop_pending(session: Session, state: Deployment) -> None:
-    """Operations that were interrupted hinder a destroy; what they half made is swept away after it."""
+def _drop_pending(session: Session, state: Deployment, objects: Objects) -> None:
+    """Put aside operations that were interrupted: a container that is half made holds networks and volumes."""
     if state.pending:
+        heal.settle(state, objects)
         raw = dict(state.raw)
         del raw["pending_operations"]
         deployment.store(session, Deployment(raw))

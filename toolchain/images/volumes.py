@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import tarfile
+from typing import cast
 
 import docker
 import docker.errors
@@ -23,7 +24,7 @@ def postgres_majors(client: docker.DockerClient) -> dict[str, set[int]]:
     """Volume → majors of the clusters in it, for the PostgreSQL volumes of every stack of this project."""
     volumes = client.volumes.list(filters={"label": [f"{_PROJECT}.project={_PROJECT}", f"{_PROJECT}.role=postgres"]})
     names = [volume.name or "" for volume in volumes]
-    return {name: _majors(client, name) for name in names if name.endswith("-data")}
+    return {name: majors_in(client, name) for name in names if name.endswith("-data")}
 
 
 def major_of(reference: str) -> int | None:
@@ -32,7 +33,8 @@ def major_of(reference: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _majors(client: docker.DockerClient, volume: str) -> set[int]:
+def majors_in(client: docker.DockerClient, volume: str) -> set[int]:
+    """The majors of the clusters in a volume; none where it is empty, or can't be looked at."""
     images = [tag for image in client.images.list() for tag in image.tags]
     if not images:
         return set()
@@ -56,4 +58,16 @@ def _majors(client: docker.DockerClient, volume: str) -> set[int]:
                 found.add(int(text))
     finally:
         container.remove(force=True)
+        _forget_if_ours(client, volume)
     return found
+
+
+def _forget_if_ours(client: docker.DockerClient, name: str) -> None:
+    """Remove the volume if it went away meanwhile: Docker then made an empty one, without labels, for the container."""
+    try:
+        volume = client.volumes.get(name)
+        labels = cast("dict[str, str]", volume.attrs.get("Labels") or {})
+        if f"{_PROJECT}.project" not in labels:
+            volume.remove()
+    except docker.errors.APIError:  # gone, or in use by someone: no business of ours
+        return

@@ -1,9 +1,9 @@
 """Credentials: files, taken into this process's own environment.
 
-Nothing is handed over by the container's environment or arguments, so `docker inspect` and /proc/PID/environ
-(the environment a program was started with) show no secret. PostgreSQL and S3 read their files themselves: only
-the *paths* stand in the environment. MLflow takes its own keys by environment variable alone: those are set here, inside the
-running process, before MLflow is imported.
+Nothing is handed over by the container's environment or arguments, so `docker inspect` and /proc/PID/environ (the
+environment a program was started with) show no secret. PostgreSQL and S3 read their files themselves: only the
+*paths* stand in the environment. MLflow takes its own keys by environment variable alone: those are set here, inside
+the running process, before MLflow is imported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlflow_stack_server.errors import Refused
+from mlflow_stack_server.errors import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -54,7 +54,7 @@ def load(environment: MutableMapping[str, str] = os.environ, *, serving: bool) -
         serving: The server needs every file; a migration needs the database's alone.
 
     Raises:
-        Refused: a file is missing, unreadable, or empty.
+        RefusedError: a file is missing, unreadable, or empty.
     """
     directory = Path(environment.get("MLFLOW_STACK_FILES", str(DIRECTORY)))
     for name, variable in PATH_FILES.items():
@@ -79,8 +79,8 @@ def _read(path: Path) -> str:
         message = (
             f"{path}: {reason}: the credential file must be readable by uid {os.getuid()}. mend: make init && make up"
         )
-        raise Refused(message) from error
+        raise RefusedError(message) from error
     if not text.strip():
         message = f"{path}: empty: the credential file must hold a value. mend: make init && make up"
-        raise Refused(message)
+        raise RefusedError(message)
     return text

@@ -16,9 +16,9 @@ import psycopg2
 from mlflow_stack_server.errors import LauncherError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
-    from psycopg2.extensions import connection as Connection
+    from psycopg2.extensions import connection as Connection  # noqa: N812  (a class, in spite of its name)
 
 MIGRATION_LOCK = 0x6D6C666C6F77
 """Key of the advisory lock that a migration holds ("mlflow" in ASCII)."""
@@ -46,7 +46,7 @@ def connect(wait: float) -> Connection:
             if any(word in reason for word in _FATAL):
                 message = (
                     f"database: {where()}: {reason}. "
-                    "mend: make doctor (the password file and the database disagree, or the database is not provisioned)"
+                    "mend: make doctor (the password and the database disagree, or the database is not there yet)"
                 )
                 raise LauncherError(message) from error
             if time.monotonic() >= deadline:
@@ -66,7 +66,7 @@ def revision(connection: Connection) -> str | None:
         LauncherError: the database cannot be read, or has several revisions at once.
     """
     try:
-        with connection, connection.cursor() as cursor:
+        with connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
             if cursor.fetchone() != (True,):
                 return None
@@ -76,13 +76,33 @@ def revision(connection: Connection) -> str | None:
         message = f"database: {where()}: the schema revision cannot be read: {first_line(error)}. mend: make doctor"
         raise LauncherError(message) from error
     if len(rows) > 1:
-        message = f"database: {where()}: several schema revisions at once ({', '.join(sorted(rows))}). mend: restore a backup"
+        found = ", ".join(sorted(rows))
+        message = f"database: {where()}: several schema revisions at once ({found}). mend: restore a backup"
         raise LauncherError(message)
     return rows[0] if rows else None
 
 
+def is_empty(connection: Connection) -> bool:
+    """Say whether the schema that MLflow would use holds no tables; Alembic's own does not count, as for MLflow.
+
+    Raises:
+        LauncherError: the database cannot be read.
+    """
+    query = (
+        "SELECT count(*) FROM pg_catalog.pg_tables"
+        " WHERE schemaname = ANY (current_schemas(false)) AND tablename NOT LIKE 'alembic\\_%'"
+    )
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchone() == (0,)
+    except psycopg2.Error as error:
+        message = f"database: {where()}: cannot be read: {first_line(error)}. mend: make doctor"
+        raise LauncherError(message) from error
+
+
 @contextmanager
-def migration_lock(connection: Connection, wait: float) -> Iterator[None]:
+def migration_lock(connection: Connection, wait: float) -> Generator[None]:
     """Hold the lock under which one migration at a time may run.
 
     The lock belongs to the session: it goes away with the connection, however the process ends.

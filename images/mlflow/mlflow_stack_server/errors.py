@@ -18,14 +18,14 @@ class LauncherError(Exception):
         self.exit_code = exit_code
 
 
-class Refused(LauncherError):
+class RefusedError(LauncherError):
     """Refused before anything was touched."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, EXIT_REFUSED)
 
 
-class WrongSchema(LauncherError):
+class WrongSchemaError(LauncherError):
     """The database has another schema revision than this MLflow was written for."""
 
     def __init__(self, message: str) -> None:

@@ -1,8 +1,9 @@
 """One front door: presigned URLs carry the address under which the caller reached us.
 
-MLflow's server hands presigned URLs to its clients for large transfers. Signed by the built-in repository they point at the artifact
-store's internal name, which no client can resolve. Here they are signed for the Host of the request in hand; the
-gateway sends whatever carries an S3 signature on to the artifact store with that Host kept, so the signature holds.
+MLflow's server hands presigned URLs to its clients for large transfers. Signed by the built-in repository they point
+at the artifact store's internal name, which no client can resolve. Here they are signed for the Host of the request
+in hand; the gateway sends whatever carries an S3 signature on to the artifact store with that Host kept, so the
+signature holds.
 
 The class is registered as the `mlflow.artifact_repository` entry point `s3` and does nothing but this. A Host that a
 caller made up ends up in the URL of that caller alone, and MLflow's own host check comes before.
@@ -35,7 +36,7 @@ def origin_of(host: str, forwarded_proto: str, scheme: str) -> tuple[str, str] |
     """
     if not _HOST.fullmatch(host):
         return None
-    proto = forwarded_proto.split(",")[0].strip().lower()
+    proto = forwarded_proto.split(",", maxsplit=1)[0].strip().lower()
     if proto not in _DEFAULT_PORTS:
         proto = scheme if scheme in _DEFAULT_PORTS else "http"
     return proto, host.lower().removesuffix(_DEFAULT_PORTS[proto])
@@ -62,4 +63,5 @@ def _point_at_front_door(request: AWSRequest, **_: object) -> None:
     if origin is None or not context.get("is_presign_request"):
         return
     parts = urlsplit(request.url)
-    request.url = urlunsplit((*origin, parts.path, parts.query, parts.fragment))
+    scheme, host = origin
+    request.url = urlunsplit((scheme, host, str(parts.path), str(parts.query), str(parts.fragment)))

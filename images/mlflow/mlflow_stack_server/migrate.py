@@ -8,8 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mlflow_stack_server import credentials, database, schema
-from mlflow_stack_server.errors import LauncherError, Refused
+from mlflow_stack_server import credentials, database, schema, snapshot
+from mlflow_stack_server.errors import LauncherError, RefusedError
 from mlflow_stack_server.settings import DATABASE_URI
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def run(settings: Settings) -> None:
     """Migrate, or do nothing in a fraction of a second where nothing is to do.
 
     Raises:
-        Refused: the database was written by an MLflow that this one does not know. Nothing was touched.
+        RefusedError: the database was written by an MLflow that this one does not know. Nothing was touched.
         LauncherError: the migration failed; the text ends with PostgreSQL's own reason.
     """
     credentials.load(serving=False)
@@ -38,10 +38,15 @@ def run(settings: Settings) -> None:
                     f"whose newest is {target.head}: a newer MLflow has migrated this database. "
                     "mend: pulumi config set mlflowVersion VERSION (the one that last served), or restore a backup"
                 )
-                raise Refused(message)
+                raise RefusedError(message)
             _say(f"schema revision {found or 'none'} -> {target.head} (MLflow {schema.version()})")
             started = time.monotonic()
-            _upgrade(settings)
+            empty = database.is_empty(connection)
+            # A table that someone else has locked must end as an error, not as a job that never ends.
+            given = os.environ.get("PGOPTIONS", "")
+            os.environ["PGOPTIONS"] = f"{given} -c lock_timeout={settings.lock_timeout}s".strip()
+            if not (empty and found is None and snapshot.apply(connection)):
+                _upgrade(empty=empty)
             reached = database.revision(connection)
             if reached != target.head:
                 message = (
@@ -54,21 +59,24 @@ def run(settings: Settings) -> None:
         connection.close()
 
 
-def _upgrade(settings: Settings) -> None:
-    # A table that someone else has locked must end as an error, not as a job that never ends.
-    options = f"{os.environ.get('PGOPTIONS', '')} -c lock_timeout={settings.lock_timeout}s".strip()
-    os.environ["PGOPTIONS"] = options
+def _upgrade(*, empty: bool) -> None:
+    """Do what `mlflow db upgrade` does.
+
+    Before 3.13 that command fails on an empty database, which only `mlflow server` could set up; what both call is the
+    same.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # The process lives for seconds: collecting garbage while thousands of classes are made is time lost.
     gc.disable()
-    from mlflow.db import upgrade  # noqa: PLC0415  (seconds of imports, only when there is something to do)
-
-    callback = upgrade.callback
-    if callback is None:
-        message = "mlflow: `mlflow db upgrade` has no callback: this MLflow is not supported"
-        raise LauncherError(message)
     try:
-        callback(DATABASE_URI)
+        from mlflow.store.db import utils  # noqa: PLC0415  (seconds of imports, only when there is something to do)
+
+        engine = utils.create_sqlalchemy_engine_with_retry(DATABASE_URI)
+        if empty:
+            utils._initialize_tables(engine)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no public way, held by a test
+        else:
+            utils._upgrade_db(engine)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        engine.dispose()
     except Exception as error:
         message = (
             f"database: {database.where()}: the migration failed: {database.first_line(error)}. "

@@ -1,9 +1,10 @@
 """Compile to bytecode what a start needs; run twice while the image is built.
 
-The user that serves can not write beside the sources, so what is not compiled here is compiled again at every start. Compiling
-everything would make the image a tenth larger for libraries that a tracking server hardly ever loads (scikit-learn, SciPy, …): they still
-work, and are compiled when they are loaded. All of MLflow is compiled, and every folder that a start takes a module from: also those
-of Python's own library, which the official Python images ship without bytecode.
+The user that serves can not write beside the sources, so what is not compiled here is compiled again at every start.
+Compiling everything would make the image a tenth larger for libraries that a tracking server hardly ever loads
+(scikit-learn, SciPy, …): they still work, and are compiled when they are loaded. All of MLflow is compiled, and every
+folder that a start takes a module from: also those of Python's own library, which the official Python images ship
+without bytecode.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from importlib.metadata import distribution
@@ -30,6 +31,18 @@ def package_directory() -> Path:
 def version() -> str:
     """Return the version of the installed MLflow."""
     return distribution("mlflow").version
+
+
+def fingerprint() -> str:
+    """Return a hash over everything that decides which schema an empty database ends with."""
+    package = package_directory()
+    digest = hashlib.sha256()
+    for path in (
+        package / "store" / "tracking" / "dbmodels" / "initial_models.py",
+        *sorted((package / "store" / "db_migrations" / "versions").glob("*.py")),
+    ):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def revisions(scripts: Path | None = None) -> Revisions:

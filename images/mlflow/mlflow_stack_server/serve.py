@@ -17,7 +17,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from mlflow_stack_server import credentials, database, schema
-from mlflow_stack_server.errors import LauncherError, WrongSchema
+from mlflow_stack_server.errors import LauncherError, WrongSchemaError
 from mlflow_stack_server.settings import DATABASE_URI
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run(settings: Settings) -> None:
     """Serve until stopped.
 
     Raises:
-        WrongSchema: the schema revision in the database is not that of this MLflow.
+        WrongSchemaError: the schema revision in the database is not that of this MLflow.
         LauncherError: the database is not reachable, or the server cannot start.
     """
     credentials.load(serving=True)
@@ -58,7 +58,7 @@ def run(settings: Settings) -> None:
             f"database: {database.where()}: schema revision is {found or 'none'}, "
             f"MLflow {schema.version()} needs {target.head}. mend: make up (it migrates), or restore a backup"
         )
-        raise WrongSchema(message)
+        raise WrongSchemaError(message)
     environment = mlflow_environment(settings)
     os.environ.update(environment)
     _serve(settings, environment)
@@ -130,8 +130,8 @@ def load(settings: Settings) -> Application:
     )
     warm_up.run(application)
     _forget_connections()
-    # What is there now stays for good: taken out of the collector, its pages are not written to, and stay shared. Collecting before would
-    # take 0.4 s and make nothing smaller.
+    # What is there now stays for good: taken out of the collector, its pages are not written to, and stay shared.
+    # Collecting before would take 0.4 s and make nothing smaller.
     gc.freeze()
     gc.enable()
     return application
@@ -153,10 +153,13 @@ def _mlflow_app() -> App:
 
 def _flask_app() -> App:
     """Return the whole server of an MLflow before 3.3, which was a WSGI application alone."""
-    from a2wsgi import WSGIMiddleware  # noqa: PLC0415  (in the locks of those versions only)
+    # In the locks of those versions only.
+    from a2wsgi import WSGIMiddleware  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
     from mlflow.server import app  # noqa: PLC0415
 
-    return WSGIMiddleware(app, workers=FLASK_THREADS)
+    flask: Any = app
+    wrapped: Any = WSGIMiddleware(flask, workers=FLASK_THREADS)
+    return wrapped
 
 
 def _make_stores() -> None:
@@ -170,7 +173,8 @@ def _forget_connections() -> None:
     """Close every database connection of this process: one that two processes use garbles both."""
     from mlflow.server import handlers  # noqa: PLC0415
 
-    for store in (handlers._get_tracking_store(), handlers._get_model_registry_store()):  # noqa: SLF001  (no public way)
+    private: Any = handlers  # MLflow has no public way to its stores
+    for store in (private._get_tracking_store(), private._get_model_registry_store()):  # noqa: SLF001
         engine: Any = getattr(store, "engine", None)
         if engine is not None:
             engine.dispose()
@@ -206,7 +210,8 @@ def start_job_runner(settings: Settings, environment: dict[str, str]) -> subproc
     from mlflow.server.jobs import utils  # noqa: PLC0415
 
     # Older versions have one kind of runner only.
-    launch = getattr(utils, "_launch_job_execution_runner", None) or utils._launch_job_runner  # noqa: SLF001
+    private: Any = utils
+    launch = getattr(utils, "_launch_job_execution_runner", None) or private._launch_job_runner  # noqa: SLF001
     address = f"http://{settings.listen}"
     extra = {
         **environment,

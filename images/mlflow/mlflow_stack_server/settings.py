@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlflow_stack_server.errors import Refused
+from mlflow_stack_server.errors import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     """Read the settings from an environment.
 
     Raises:
-        Refused: a variable has a value outside its limits.
+        RefusedError: a variable has a value outside its limits.
     """
     bucket = environment.get("MLFLOW_STACK_BUCKET", "mlflow")
     if not _BUCKET.fullmatch(bucket):
@@ -72,14 +72,14 @@ def read(environment: Mapping[str, str]) -> Settings:
             f"MLFLOW_STACK_BUCKET: {bucket}: not a bucket name (3 to 63 of a-z 0-9 . -). "
             "mend: pulumi config set bucketName mlflow"
         )
-        raise Refused(message)
+        raise RefusedError(message)
     access = environment.get("MLFLOW_STACK_ARTIFACT_ACCESS", "proxied")
     if access not in ("proxied", "direct"):
         message = (
             f"MLFLOW_STACK_ARTIFACT_ACCESS: {access}: must be proxied or direct. "
             "mend: pulumi config set artifactAccess proxied"
         )
-        raise Refused(message)
+        raise RefusedError(message)
     return Settings(
         workers=_integer(environment, "MLFLOW_STACK_WORKERS", 4, 1, 64),
         job_runner=_boolean(environment, "MLFLOW_STACK_JOB_RUNNER", default=False),
@@ -105,7 +105,7 @@ def _integer(environment: Mapping[str, str], name: str, default: int, low: int, 
     text = environment.get(name, "") or str(default)
     if not re.fullmatch(r"[0-9]{1,6}", text) or not low <= int(text) <= high:
         message = f"{name}: {text}: must be a whole number from {low} to {high}. mend: set {name}={default}"
-        raise Refused(message)
+        raise RefusedError(message)
     return int(text)
 
 
@@ -116,4 +116,4 @@ def _boolean(environment: Mapping[str, str], name: str, *, default: bool) -> boo
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
     message = f"{name}: {text}: must be true or false. mend: set {name}={str(default).lower()}"
-    raise Refused(message)
+    raise RefusedError(message)

@@ -1,7 +1,7 @@
 """Ask the application a few harmless questions before the workers exist.
 
-A server loads much of itself with its first requests: modules, compiled SQL, service descriptions of S3. Done once before
-the fork, all workers share it: each starts with a fast first answer and some 20 MiB less memory of its own.
+A server loads much of itself with its first requests: modules, compiled SQL, service descriptions of S3. Done once
+before the fork, all workers share it: each starts with a fast first answer and some 20 MiB less memory of its own.
 """
 
 from __future__ import annotations
