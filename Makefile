@@ -1,16 +1,18 @@
 # Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy init status logs doctor env engine-stop test lint bench soak venv-test
+.PHONY: help up preview destroy init status logs doctor env engine-stop test lint bench venv-test prepare
 
 STACK ?= dev
 PYTHON ?= python3
 # What the commands read from the environment, when it is given on make's command line.
-export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES SEED N
+export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES
 
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
 pytest := $(venv-test)/python -m pytest
+# One waits for downloads, the other for the compiler: together they take little longer than the longer one.
+both := $(MAKE) --no-print-directory -j2 venv-test prepare
 
 help: ## this list
 	@printf '%s\n\n' 'make TARGET [STACK=dev] [PROVIDERS=packages|vendor] [IMAGES=packages|vendor]'
@@ -41,23 +43,22 @@ doctor: ## what is wrong with this machine or stack, and the line that mends it
 env: ## shell exports for a plain `pulumi`: eval "$(make env)"
 	@$(stack) env
 
-test: venv-test ## set up what this machine lacks and run every test
-	@$(stack) prepare
+test: ## set up what this machine lacks and run every test
+	@$(both)
 	@$(pytest)
 
 lint: venv-test ## run every linter and the type checker
 	@tests/lint.sh
 
-bench: venv-test ## measure the stack beside the usual compose arrangement, in ratios
-	@$(stack) prepare
+bench: ## measure the stack beside the usual compose arrangement, in ratios
+	@$(both)
 	@$(venv-test)/python -m bench
-
-soak: venv-test ## run the random drills in full: SEED=, N=
-	@$(stack) prepare
-	@$(pytest) tests/soak
 
 engine-stop: ## stop a Docker daemon that `make up` or `make test` had to start
 	@$(stack) engine-stop
+
+prepare:
+	@$(stack) prepare
 
 venv-test:
 	@$(PYTHON) toolchain/bootstrap.py .venv-test requirements-dev.txt

@@ -27,10 +27,12 @@ class Window:
     Attributes:
         seconds: How long requests were counted.
         latencies: Seconds that each counted request took.
+        answered: All requests that were answered, those of the warm-up too.
     """
 
     seconds: float
     latencies: list[float] = field(default_factory=list[float])
+    answered: int = 0
 
     @property
     def rate(self) -> float:
@@ -95,6 +97,7 @@ async def _client(uri: str, run: str, begin: float, end: float, window: Window) 
             writer.write(_request(address.netloc, run, step))
             await _answer(reader)
             done = time.monotonic()
+            window.answered += 1
             if begin <= done < end:
                 window.latencies.append(done - sent)
     finally:

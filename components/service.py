@@ -110,11 +110,8 @@ def service_container(args: ServiceArgs, opts: pulumi.ResourceOptions) -> docker
         user=f"{args.uid}:{args.uid}",
         command=args.command,
         entrypoints=args.entrypoint,
-        envs=pulumi.Output.all(**args.environment).apply(
-            lambda values: sorted(f"{key}={value}" for key, value in values.items())
-        )
-        if args.environment
-        else None,
+        # One output a variable: a preview can then tell that a list changes in which one value is not known yet.
+        envs=[_variable(key, value) for key, value in sorted(args.environment.items())] or None,
         uploads=[
             docker.ContainerUploadArgs(
                 file=f"{FILES_PATH}/{file_name}",
@@ -156,6 +153,10 @@ def service_container(args: ServiceArgs, opts: pulumi.ResourceOptions) -> docker
             pulumi.ResourceOptions(delete_before_replace=True, replace_on_changes=_REPLACE_ON_CHANGES),
         ),
     )
+
+
+def _variable(key: str, value: pulumi.Input[str]) -> pulumi.Input[str]:
+    return f"{key}={value}" if isinstance(value, str) else pulumi.Output.concat(key, "=", value)
 
 
 def http_probe(port: int, path: str) -> str:

@@ -21,6 +21,9 @@ LABEL: Final = "mlflow-stack"
 #: The order in which people think of the parts.
 ROLES: Final = ("gateway", "server", "migration", "minio", "postgres")
 
+#: Those that stay; `migration` runs once and ends.
+SERVICES: Final = ("gateway", "server", "minio", "postgres")
+
 _TIMEOUT: Final = 60
 
 

@@ -34,6 +34,7 @@ _ANSWER: Final = 10.0
 _START: Final = 120.0
 _STOP: Final = 60.0
 _LET_GO: Final = 3.0
+_LAST_LINES: Final = 8
 
 _INSTALL_PAGE: Final = "https://docs.docker.com/engine/install/"
 
@@ -258,7 +259,8 @@ def start_daemon(
         return daemon.poll() is None
 
     if not _answers_within(address, _START, alive):
-        say("\n".join((store.read(log) or "").splitlines()[-15:]))
+        said = [line for line in (store.read(log) or "").splitlines() if "module=grpc" not in line]
+        say("\n".join(said[-_LAST_LINES:]))
         raise FailedError("docker", "dockerd", "does not start; the end of its log stands above", f"less {log}")
     step.done()
 

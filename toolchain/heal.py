@@ -7,14 +7,15 @@ of a stack of the same name in another checkout.
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from toolchain import deployment, locks
 from toolchain.deployment import Deployment, Pending, Resource
-from toolchain.docker_objects import Objects
+from toolchain.docker_objects import SERVICES, Objects, health, role
 from toolchain.errors import FailedError, RefusedError
-from toolchain.say import say
+from toolchain.say import Step, say
 from toolchain.session import Session
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ _ADOPTED: Final = (
     "postgresql:index/role:Role",
     "postgresql:index/database:Database",
 )
+
+_STOPPED: Final = {"exited", "paused", "dead"}
+
+#: Seconds that a service may take to be well again; a database that was killed replays its log first.
+_WELL_WITHIN: Final = 90.0
 
 
 def heal(session: Session, objects: Objects) -> None:
@@ -47,6 +53,7 @@ def heal(session: Session, objects: Objects) -> None:
         deployment.store(session, state)
         _refresh(session, [operation.resource.urn for operation in adopted])
     _forget_missing(session, state, objects)
+    _start_stopped(state, objects)
 
 
 def settle(state: Deployment, objects: Objects) -> list[Pending]:
@@ -183,6 +190,37 @@ def _forget_missing(session: Session, state: Deployment, objects: Objects) -> No
         if container.name in {resource.name for resource in missing}:
             _remove_container(container)  # one of the same name, made by hand
     _refresh(session, [resource.urn for resource in missing])
+
+
+def _start_stopped(state: Deployment, objects: Objects) -> None:
+    """Start services that were stopped by hand, and wait until they are well.
+
+    Pulumi takes a container that is there for one that runs, and Docker leaves one alone that a person stopped.
+    """
+    from docker.errors import APIError  # noqa: PLC0415 - see docker_objects.connect()
+
+    known = {resource.id for resource in state.of_type(deployment.CONTAINER)}
+    stopped = [
+        container
+        for container in reversed(objects.containers)  # the stores first
+        if container.id in known and role(container) in SERVICES and container.status in _STOPPED
+    ]
+    if not stopped:
+        return
+    step = Step(f"starting what was stopped: {', '.join(map(role, stopped))}")
+    for container in stopped:
+        with suppress(APIError):  # what hinders it, the deployment tells
+            container.unpause() if container.status == "paused" else container.start()
+    deadline = time.monotonic() + _WELL_WITHIN
+    while time.monotonic() < deadline:
+        for container in stopped:
+            with suppress(APIError):
+                container.reload()
+        if all(health(container) not in {"starting", "unhealthy"} for container in stopped):
+            break
+        step.beat(", ".join(f"{role(container)} {health(container)}" for container in stopped))
+        time.sleep(0.2)
+    step.done()
 
 
 def _refresh(session: Session, urns: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from docker.models.containers import Container
@@ -18,6 +19,7 @@ _CLIENTS = 16
 _WARM_UP = 3.0
 _VARIANTS = (AS_SHIPPED, JOBS_OFF, QUIET)
 _OURS = "ours"
+_STEADIER = "hardly depends on what else the machine does, unlike requests per second"
 
 
 def measure(context: Context) -> list[Figure]:
@@ -26,6 +28,7 @@ def measure(context: Context) -> list[Figure]:
     This side is reached through its front door, the gateway; the other directly.
     """
     rates: dict[str, list[float]] = defaultdict(list)
+    costs: dict[str, list[float]] = defaultdict(list)
     with ExitStack() as stack:
         ours = stack.enter_context(context.ours_up())
         uris = {_OURS: ours.uri}
@@ -38,11 +41,13 @@ def measure(context: Context) -> list[Figure]:
             uris[variant.key], containers[variant.key] = compose.uri, compose.containers
         for number in range(context.plan.rounds):
             for key, uri in uris.items():
+                before = _cpu(containers[key])
                 window = load.run(uri, _CLIENTS, context.plan.load_seconds, _WARM_UP)
+                costs[key].append(1000 * (_cpu(containers[key]) - before) / window.answered)
                 rates[key].append(window.rate)
                 progress(
                     f"rps {number + 1}: {key}: {window.rate:.1f}/s, median {window.percentile(0.5):.0f} ms, "
-                    f"99 of 100 within {window.percentile(0.99):.0f} ms"
+                    f"99 of 100 within {window.percentile(0.99):.0f} ms, CPU {costs[key][-1]:.1f} ms each"
                 )
         time.sleep(context.plan.settle_seconds)
         memory = {key: sum(map(cgroups.memory_mib, side)) for key, side in containers.items()}
@@ -67,6 +72,18 @@ def measure(context: Context) -> list[Figure]:
     figures += [
         Figure(
             "rps",
+            "CPU time of a request, all containers",
+            variant.title,
+            "ms",
+            costs[_OURS],
+            costs[variant.key],
+            notes=(_STEADIER, *((JOB_RUNNER_OFF,) if variant.job_runner else ())),
+        )
+        for variant in _VARIANTS
+    ]
+    figures += [
+        Figure(
+            "rps",
             "memory after that load",
             variant.title,
             "MiB",
@@ -77,3 +94,7 @@ def measure(context: Context) -> list[Figure]:
         for variant in (AS_SHIPPED, JOBS_OFF)
     ]
     return figures
+
+
+def _cpu(containers: Sequence[Container]) -> float:
+    return sum(map(cgroups.cpu_seconds, containers))

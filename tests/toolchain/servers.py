@@ -46,7 +46,7 @@ def postgres_server(docker_client: docker.DockerClient, built: Mapping[str, str]
             uid=999,
             entrypoint=[f"{FILES}/entrypoint.sh"],
             files={
-                "entrypoint.sh": File((PROJECT_DIR / "images/postgres/entrypoint.sh").read_bytes(), 0o500),
+                "entrypoint.sh": File((PROJECT_DIR / "images/postgres/entrypoint.sh").read_bytes(), 0o555),
                 "admin-password": File(ADMIN_PASSWORD),
             },
             volumes={boxes.volume(): "/var/lib/postgresql"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -224,6 +225,52 @@ def test_a_request_to_end_is_handed_on_and_leaves_things_in_order(
     assert not list((checkout.root / ".local" / "state").rglob("locks/**/*.json")), "it let go of the lock"
     up(checkout).ok()
     settled(checkout)
+
+
+def test_status_logs_and_doctor_tell_what_there_is(checkout: Checkout, client: docker.DockerClient) -> None:
+    nothing = checkout.toolchain("status", stack=STACK)
+    assert nothing.code == 1
+    assert f"To bring it up: make up STACK={STACK}" in nothing.stdout, nothing.text
+    up(checkout).ok()
+    well = checkout.toolchain("status", stack=STACK).ok().stdout
+    assert re.search(rf"^  server +healthy +{NAME} ", well, re.MULTILINE), well
+    assert "trackingUri" in well
+
+    assert checkout.make("logs", f"STACK={STACK}", "ROLE=server").ok().stdout == "", "a program that says nothing"
+    wrong = checkout.toolchain("logs", "--role", "cook", stack=STACK)
+    assert wrong.code == 2
+    assert "ROLE: cook: must be one of gateway, server, migration, minio, postgres. mend: " in wrong.stderr
+    absent = checkout.toolchain("logs", "--role", "minio", stack=STACK)
+    assert absent.code == 2
+    assert "ROLE: minio: stack heal has no such container (there: server)" in absent.stderr
+
+    client.containers.get(NAME).kill()
+    ill = checkout.toolchain("status", stack=STACK)
+    assert ill.code == 1
+    assert f"not well: server. mend: make doctor STACK={STACK}" in ill.stdout, ill.text
+    told = checkout.toolchain("doctor", stack=STACK)
+    assert told.code == 1
+    assert re.search(
+        rf"^server: exited \(137\): .*mend: make logs ROLE=server STACK={STACK}", told.stdout, re.MULTILINE
+    )
+    assert "ok: Docker engine" in told.stdout, told.text
+    assert "credentials are set in Pulumi.heal.yaml" in told.stdout, told.text
+
+    healed = up(checkout).ok()
+    assert "starting what was stopped: server" in healed.stderr, healed.text
+    assert checkout.toolchain("status", stack=STACK).code == 0
+
+
+def test_credentials_of_a_deployed_stack_are_never_made_up(checkout: Checkout) -> None:
+    up(checkout).ok()
+    file = checkout.root / f"Pulumi.{STACK}.yaml"
+    kept = file.read_text(encoding="utf-8")
+    file.write_text(kept.partition("config:")[0], encoding="utf-8")
+    refused = up(checkout)
+    assert refused.code == 2, refused.text
+    assert f"credentials: Pulumi.{STACK}.yaml: holds none, but the stack is deployed" in refused.stderr, refused.text
+    file.write_text(kept, encoding="utf-8")
+    up(checkout).ok()
 
 
 def test_destroy_wants_a_yes(checkout: Checkout, client: docker.DockerClient) -> None:

@@ -24,7 +24,6 @@ TARGETS = {
     "test",
     "lint",
     "bench",
-    "soak",
 }
 
 
@@ -40,7 +39,7 @@ def test_help_is_the_default_and_names_every_target() -> None:
     assert set(re.findall(r"^  ([a-z-]+) +\S", asked.stdout, re.MULTILINE)) == TARGETS
 
 
-@pytest.mark.parametrize("target", sorted(TARGETS - {"help", "test", "lint", "bench", "soak"}))
+@pytest.mark.parametrize("target", sorted(TARGETS - {"help", "test", "lint", "bench"}))
 def test_a_target_is_a_thin_line_over_the_command_of_its_name(target: str) -> None:
     assert make("-n", target).stdout.strip() == f"./mlflow-stack {target}"
     assert target in COMMANDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,3 +166,12 @@ def test_the_built_cli_says_its_version() -> None:
     said = version.of(cli.program)
     assert said is not None
     assert version.supported(said), "the Automation API refuses a CLI without a version"
+
+
+def test_a_machine_without_go_gets_one_that_is_new_enough() -> None:
+    go = go_build.bring_go()
+    told = subprocess.run([go, "version"], capture_output=True, text=True, check=True, env={"HOME": "/tmp"})
+    assert told.stdout.startswith("go version go1.27.3 "), told.stdout
+    wanted = re.search(r"^go (\d+)\.(\d+)", (Path(go_build.__file__).parent / "go.mod").read_text(), re.MULTILINE)
+    assert wanted is not None
+    assert (int(wanted[1]), int(wanted[2])) <= (1, 27)

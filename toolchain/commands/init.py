@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from toolchain import environment, paths, stack_file, store
+from toolchain import deployment, environment, paths, stack_file, store
 from toolchain.errors import FailedError, RefusedError
 from toolchain.say import say
 from toolchain.session import PROJECT, Session
@@ -23,7 +23,7 @@ def initialise(session: Session) -> None:
     """Make what a stack needs before its first deployment; changes nothing that is there.
 
     Raises:
-        RefusedError: The stack's secrets are encrypted with a passphrase that is not here.
+        RefusedError: The stack's secrets are encrypted with a passphrase that is not here, or its credentials are gone.
         FailedError: Pulumi can't make the stack.
     """
     paths.ensure_local_dir()
@@ -78,6 +78,13 @@ def _credentials(session: Session) -> None:
     wanted = {secret.key: secret.generate for secret in SECRETS if f"{PROJECT}:{secret.key}" not in present}
     if not wanted:
         return
+    if len(wanted) == len(SECRETS) and deployment.load(session).resources:
+        raise RefusedError(
+            "credentials",
+            session.stack_file.name,
+            "holds none, but the stack is deployed with some; new ones would lock its data away",
+            f"put the stack's own {session.stack_file.name} back; pulumi stack output credentials --show-secrets has them",
+        )
     stack_file.add_secrets(session.stack_file, _encrypted(session, wanted))
     say(f"  credentials: {len(wanted)} generated, kept encrypted in {session.stack_file.name}")
 

@@ -141,7 +141,7 @@ def obtain(client: docker.DockerClient, here: Machine, cache: Path, report: Repo
         return wanted
     cache.mkdir(parents=True, exist_ok=True)
     clear_left_over(cache)
-    _check_space(cache, report)
+    _check_space(client, cache, report)
     missing = [recipe for recipe in recipes(here) if not docker_host.has(client, wanted[recipe.role])]
     if here.left_out:
         report(f"  settings with credentials are not put into images: {', '.join(here.left_out)}")
@@ -226,14 +226,19 @@ def _reason(output: str) -> str:
     return "the build failed:\n" + output
 
 
-def _check_space(cache: Path, report: Report) -> None:
-    """Refuse before the first byte where the disk can't hold what comes."""
-    free = shutil.disk_usage(cache).free
-    if free < _NEEDED_BYTES:
-        raise RefusedError(
-            "disk",
-            f"{free / 1e9:.1f} GB free",
-            f"building from packages needs {_NEEDED_BYTES / 1e9:.0f} GB in {cache}",
-            "docker image prune, or MLFLOW_STACK_CACHE=/a/larger/disk make up",
-        )
+def _check_space(client: docker.DockerClient, cache: Path, report: Report) -> None:
+    """Refuse before the first byte where a disk can't hold what comes: the cache's, or the Docker host's if it is here."""
+    folders = [cache]
+    root = Path(str(client.info()["DockerRootDir"]))
+    if client.api.base_url.startswith("http+docker://") and root.exists():
+        folders.append(root)
+    for folder in folders:
+        free = shutil.disk_usage(folder).free
+        if free < _NEEDED_BYTES:
+            raise RefusedError(
+                "disk",
+                f"{free / 1024**3:.1f} GiB free in {folder}",
+                f"building from packages takes {_NEEDED_BYTES / 1024**3:.1f} GiB",
+                "docker image prune, or a larger disk (MLFLOW_STACK_CACHE=/a/larger/disk for the cache)",
+            )
     report(f"  building on Debian {SUITE}; one to three minutes the first time, then kept in {cache}")

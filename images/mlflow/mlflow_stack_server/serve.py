@@ -21,7 +21,7 @@ from mlflow_stack_server.errors import LauncherError, WrongSchemaError
 from mlflow_stack_server.settings import DATABASE_URI
 
 if TYPE_CHECKING:
-    from mlflow_stack_server.application import App, Application
+    from mlflow_stack_server.application import App, Application, Receive, Scope, Send
     from mlflow_stack_server.settings import Settings
 
 ARTIFACT_ROOT_PROXIED = "mlflow-artifacts:/"
@@ -153,13 +153,20 @@ def _mlflow_app() -> App:
 
 def _flask_app() -> App:
     """Return the whole server of an MLflow before 3.3, which was a WSGI application alone."""
-    # In the locks of those versions only.
-    from a2wsgi import WSGIMiddleware  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+    from a2wsgi import WSGIMiddleware  # noqa: PLC0415  (in the locks of those versions only)
     from mlflow.server import app  # noqa: PLC0415
 
     flask: Any = app
-    wrapped: Any = WSGIMiddleware(flask, workers=FLASK_THREADS)
-    return wrapped
+    made: dict[int, Any] = {}
+
+    async def serve_flask(scope: Scope, receive: Receive, send: Send) -> None:
+        # One for each process: its threads do not survive the fork that comes after the warm-up.
+        process = os.getpid()
+        if process not in made:
+            made[process] = WSGIMiddleware(flask, workers=FLASK_THREADS)
+        await made[process](scope, receive, send)
+
+    return serve_flask
 
 
 def _make_stores() -> None:
