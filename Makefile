@@ -45,6 +45,7 @@ env: ## shell exports for a plain `pulumi`: eval "$(make env)"
 
 test: ## set up what this machine lacks and run every test
 	@$(both)
+	@tests/prepare.sh
 	@$(pytest)
 
 lint: venv-test ## run every linter and the type checker

@@ -227,7 +227,7 @@ def _reason(output: str) -> str:
 
 
 def _check_space(client: docker.DockerClient, cache: Path, report: Report) -> None:
-    """Refuse before the first byte where a disk can't hold what comes: the cache's, or the Docker host's if it is here."""
+    """Refuse before the first byte where a disk can't hold what comes: the cache's, or that of a Docker host here."""
     folders = [cache]
     root = Path(str(client.info()["DockerRootDir"]))
     if client.api.base_url.startswith("http+docker://") and root.exists():
