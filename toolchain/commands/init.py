@@ -83,7 +83,7 @@ def _credentials(session: Session) -> None:
             "credentials",
             session.stack_file.name,
             "holds none, but the stack is deployed with some; new ones would lock its data away",
-            f"put the stack's own {session.stack_file.name} back; pulumi stack output credentials --show-secrets has them",
+            "put the stack's own file back; pulumi stack output credentials --show-secrets has their values",
         )
     stack_file.add_secrets(session.stack_file, _encrypted(session, wanted))
     say(f"  credentials: {len(wanted)} generated, kept encrypted in {session.stack_file.name}")
