@@ -23,8 +23,8 @@ _TIMES: Final = slice(11, 15)
 def shims_seconds(containers: Iterable[Container]) -> float:
     """CPU time so far of these containers' shims and of the processes they started outside the containers, in seconds.
 
-    Children of a shim that ended inside the container are in both this and the container's own account; a probe's few
-    milliseconds count twice then, on both sides alike.
+    What a shim has waited for counts as its own: the `runc` that starts a probe, and the probe itself, whose few
+    milliseconds are in the container's account, too, on both sides alike.
     """
     wanted = {str(container.id) for container in containers}
     return sum(

@@ -17,20 +17,34 @@ from bench.measure.context import Context, progress
 _VARIANTS = (AS_SHIPPED, JOBS_OFF)
 
 
+#: Per cent of a core that the machine may use with neither side up, for the figures that take that off.
+_QUIET = 25.0
+_BUSY = "the Docker daemons' and the machine's own CPU are left out: the machine was busy with something else"
+
+
 @dataclass(frozen=True, slots=True)
 class _Idle:
-    """What an idle side takes: memory in MiB, the rest in per cent of one core."""
+    """What an idle side takes: memory in MiB, the rest in per cent of one core.
+
+    Attributes:
+        memory: Of all containers.
+        containers: CPU of the processes in the containers.
+        shims: CPU of what the engine runs beside each container, the start of its health probes included.
+        daemons: CPU of the Docker daemons, whoever they work for.
+        host: CPU of the whole machine.
+    """
 
     memory: float
     containers: float
-    engine: float
+    shims: float
+    daemons: float
     host: float
 
 
 def measure(context: Context) -> list[Figure]:
     """Watch each side alone, after its first run, and the machine with neither."""
     nothing = _watch(context, ())
-    progress(f"idle: neither side: engine {nothing.engine:.2f} %, machine {nothing.host:.2f} % of a core")
+    progress(f"idle: neither side: {_line(nothing)}")
     with context.ours_up() as ours:
         with waiting_client({}) as client:
             client.log_first_run(ours.uri)
@@ -51,34 +65,40 @@ def measure(context: Context) -> list[Figure]:
 def _watch(context: Context, containers: Sequence[Container]) -> _Idle:
     time.sleep(context.plan.settle_seconds)
     begin = time.monotonic()
-    before = _used(containers)
+    apart = [cgroups.cpu_seconds(container) for container in containers]
+    before = _engine(containers)
     time.sleep(context.plan.idle_seconds)
     seconds = time.monotonic() - begin
-    inside, engine, host = (100 * (now - was) / seconds for was, now in zip(before, _used(containers), strict=True))
-    return _Idle(sum(map(cgroups.memory_mib, containers)), inside, engine, host)
+    inside = [
+        100 * (cgroups.cpu_seconds(container) - was) / seconds for container, was in zip(containers, apart, strict=True)
+    ]
+    memory = [cgroups.memory_mib(container) for container in containers]
+    for container, used, resident in zip(containers, inside, memory, strict=True):
+        progress(f"idle: {container.name}: {resident:.0f} MiB, {used:.2f} % of a core")
+    around = (100 * (now - was) / seconds for was, now in zip(before, _engine(containers), strict=True))
+    return _Idle(sum(memory), sum(inside), *around)
 
 
-def _used(containers: Sequence[Container]) -> tuple[float, float, float]:
-    """CPU seconds so far: in the containers, of the engine for them, of the whole machine."""
-    return (
-        sum(map(cgroups.cpu_seconds, containers)),
-        engine_cpu.shims_seconds(containers) + engine_cpu.daemons_seconds(),
-        engine_cpu.host_seconds(),
-    )
+def _engine(containers: Sequence[Container]) -> tuple[float, float, float]:
+    """CPU seconds so far: of the containers' shims, of the Docker daemons, of the whole machine."""
+    return engine_cpu.shims_seconds(containers), engine_cpu.daemons_seconds(), engine_cpu.host_seconds()
 
 
 def _line(side: _Idle) -> str:
     return (
-        f"{side.memory:.0f} MiB; containers {side.containers:.2f} %, engine {side.engine:.2f} %, "
-        f"machine {side.host:.2f} % of a core"
+        f"{side.memory:.0f} MiB; containers {side.containers:.2f} %, shims {side.shims:.2f} %, "
+        f"daemons {side.daemons:.2f} %, machine {side.host:.2f} % of a core"
     )
 
 
 def _compare(variant: Variant, mine: _Idle, other: _Idle, nothing: _Idle) -> list[Figure]:
     shipped = variant is AS_SHIPPED
     notes = (JOB_RUNNER_OFF,) if shipped else ()
-    unit = "% of a core"
-    return [
+
+    def cpu(name: str, our: float, their: float, target: Target | None = None, *more: str) -> Figure:
+        return Figure("cpu", name, variant.title, "% of a core", [our], [their], target, (*notes, *more))
+
+    figures = [
         Figure(
             "memory",
             "idle memory",
@@ -89,34 +109,20 @@ def _compare(variant: Variant, mine: _Idle, other: _Idle, nothing: _Idle) -> lis
             Target(0.45, aim=0.35) if shipped else None,
             notes,
         ),
-        Figure(
-            "cpu",
-            "idle CPU, containers",
-            variant.title,
-            unit,
-            [mine.containers],
-            [other.containers],
-            Target(1.0) if shipped else None,
-            notes,
-        ),
-        Figure(
-            "cpu",
-            "idle CPU, containers and Docker engine",
-            variant.title,
-            unit,
-            [max(0.0, mine.containers + mine.engine - nothing.engine)],
-            [max(0.0, other.containers + other.engine - nothing.engine)],
-            None,
-            (*notes, "less what the engine took without either side"),
-        ),
-        Figure(
-            "cpu",
-            "idle CPU, whole machine",
-            variant.title,
-            unit,
-            [max(0.0, mine.host - nothing.host)],
-            [max(0.0, other.host - nothing.host)],
-            None,
-            (*notes, "less what the machine took without either side; means nothing on a busy machine"),
-        ),
+        cpu("idle CPU, containers", mine.containers, other.containers, Target(1.0) if shipped else None),
     ]
+    with_shims = "idle CPU, containers and the start of their probes"
+    busy = nothing.host > _QUIET
+    figures.append(
+        cpu(
+            with_shims,
+            mine.containers + mine.shims,
+            other.containers + other.shims,
+            None,
+            *([_BUSY] if busy else []),
+        )
+    )
+    if not busy:
+        less = "less what it took with neither side up"
+        figures.append(cpu("idle CPU, whole machine", mine.host - nothing.host, other.host - nothing.host, None, less))
+    return figures

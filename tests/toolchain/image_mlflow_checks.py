@@ -1,7 +1,11 @@
 """Run inside the MLflow image, by its own Python: what can only be asked there. Prints one JSON object."""
 
+# pyright: reportMissingImports=false
+# The launcher is a package of the image, which this runs in.
+
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import json
@@ -97,7 +101,7 @@ def contract() -> dict[str, Any]:
     server: Any = mlflow.server
     server._exec_cmd = capture
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "true"
-    try:
+    with contextlib.suppress(Enough):
         server._run_server(
             file_store_path=database,
             registry_store_uri=database,
@@ -108,8 +112,6 @@ def contract() -> dict[str, Any]:
             host="0.0.0.0",
             port=5000,
         )
-    except Enough:
-        pass
     random = {"_MLFLOW_SERVER_BOOT_ID", "_MLFLOW_HUEY_STORAGE_PATH"}
     os.environ.update(
         AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", MLFLOW_S3_ENDPOINT_URL="http://inside:9000", **ours
