@@ -2,7 +2,7 @@
 
     python transfer.py MIB ROUNDS URI [URI ...]
 
-Prints a JSON object: URI → {"up": [seconds, …], "down": [seconds, …]}. The servers take turns in every round, so
+Prints, on the last line, a JSON object: URI → {"up": [seconds, …], "down": [seconds, …]}. The servers take turns in every round, so
 that whatever else the machine does meets both alike. What comes back is compared by its sha256.
 """
 
@@ -53,7 +53,8 @@ def main() -> None:
                 up, down = move(uri, source, digest, Path(folder))
                 seconds[uri]["up"].append(up)
                 seconds[uri]["down"].append(down)
-    json.dump(seconds, sys.stdout)
+    # On a line of its own, the last: the client prints where its runs can be seen.
+    print("\n" + json.dumps(seconds))
 
 
 if __name__ == "__main__":
