@@ -2,8 +2,8 @@
 
     python transfer.py MIB ROUNDS URI [URI ...]
 
-Prints, on the last line, a JSON object: URI → {"up": [seconds, …], "down": [seconds, …]}. The servers take turns in every round, so
-that whatever else the machine does meets both alike. What comes back is compared by its sha256.
+Prints, on the last line, a JSON object: URI → {"up": [seconds, …], "down": [seconds, …]}. The servers take turns in
+every round, so that whatever else the machine does meets both alike. What comes back is compared by its sha256.
 """
 
 from __future__ import annotations
