@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=list(_MEASUREMENTS), help="measure this alone; repeatable")
-    parser.add_argument("--rounds", type=int, default=Plan.rounds, help="how often each side is measured")
+    parser.add_argument("--rounds", type=int, default=Plan().rounds, help="how often each side is measured")
     parser.add_argument("--stack", default="bench", help="name of the stack that is made and taken away")
     parser.add_argument("--ports", type=int, nargs=len(_PORTS), metavar=_PORTS, help="instead of random free ones")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the samples are written, as JSON")

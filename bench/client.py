@@ -53,6 +53,7 @@ def waiting_client(environment: Mapping[str, str]) -> Generator[Client]:
         env={**own, **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for this process, which then ends the client
         text=True,
     )
     try:

@@ -46,7 +46,9 @@ class Figure:
         unit: Unit of both sides.
         ours: Samples of this stack.
         theirs: Samples of the other side.
-        target: What the ratio of the medians should be; None where the figure only informs.
+        target: What the ratio should be; None where the figure only informs.
+        paired: Whether the samples of a round belong together, taken one right after the other. Then the ratio is the
+            median of the rounds' ratios, from which drifts of the machine fall out.
         notes: What is switched off on one side and not on the other, and how to read the figure.
     """
 
@@ -57,6 +59,7 @@ class Figure:
     ours: Sequence[float]
     theirs: Sequence[float]
     target: Target | None = None
+    paired: bool = False
     notes: Sequence[str] = field(default_factory=tuple)
 
     @property
@@ -71,5 +74,11 @@ class Figure:
 
     @property
     def ratio(self) -> float:
-        """Ours over theirs, of the medians; infinite where theirs is nothing."""
-        return self.our_median / self.their_median if self.their_median else float("inf")
+        """Ours over theirs, of the medians unless they are paired; infinite where theirs is nothing."""
+        if self.paired:
+            return median(_ratio(ours, theirs) for ours, theirs in zip(self.ours, self.theirs, strict=True))
+        return _ratio(self.our_median, self.their_median)
+
+
+def _ratio(ours: float, theirs: float) -> float:
+    return ours / theirs if theirs else float("inf")

@@ -96,7 +96,7 @@ def _compare(variant: Variant, mine: _Idle, other: _Idle, nothing: _Idle) -> lis
     notes = (JOB_RUNNER_OFF,) if shipped else ()
 
     def cpu(name: str, our: float, their: float, target: Target | None = None, *more: str) -> Figure:
-        return Figure("cpu", name, variant.title, "% of a core", [our], [their], target, (*notes, *more))
+        return Figure("cpu", name, variant.title, "% of a core", [our], [their], target, notes=(*notes, *more))
 
     figures = [
         Figure(
@@ -107,7 +107,7 @@ def _compare(variant: Variant, mine: _Idle, other: _Idle, nothing: _Idle) -> lis
             [mine.memory],
             [other.memory],
             Target(0.45, aim=0.35) if shipped else None,
-            notes,
+            notes=notes,
         ),
         cpu("idle CPU, containers", mine.containers, other.containers, Target(1.0) if shipped else None),
     ]

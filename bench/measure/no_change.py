@@ -32,7 +32,9 @@ def measure(context: Context) -> list[Figure]:
             target = Target(_LIMITS[kind]) if way == "pulumi up" else None
             note = f"on {_KINDS[kind]}, CLI {ours.cli_version}"
             figures.append(
-                Figure("no-change", f"`{way}` without changes", "empty program", "s", mine, nothing, target, (note,))
+                Figure(
+                    "no-change", f"`{way}` without changes", "empty program", "s", mine, nothing, target, notes=(note,)
+                )
             )
     return figures
 

@@ -43,7 +43,7 @@ def measure(context: Context) -> list[Figure]:
                 ours,
                 theirs[variant],
                 target if variant is AS_SHIPPED else None,
-                (JOB_RUNNER_OFF,) if variant.job_runner else (),
+                notes=(JOB_RUNNER_OFF,) if variant.job_runner else (),
             )
             for variant in _VARIANTS
         ),

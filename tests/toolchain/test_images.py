@@ -215,7 +215,9 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_done(
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", tmp_path], check=True)
     try:
         other = Machine(machine.look().arch, go={"GOPROXY": "https://modules.invalid"})
-        with pytest.raises(RefusedError, match=r"disk: 0\.0 GB free: building from packages needs 3 GB"):
+        with pytest.raises(
+            RefusedError, match=r"disk: 0\.0 GiB free in \S+: building from packages takes 2\.8 GiB\. mend: "
+        ):
             packages.obtain(docker_client, other, tmp_path, said.append)
         assert list(tmp_path.iterdir()) == []
     finally:
