@@ -10,8 +10,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,9 @@ _FLAGS: Final = (
     f"-ldflags=-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{PINNED}",
 )
 
+_ATTEMPTS: Final = 5
+_SECONDS_PER_ATTEMPT: Final = 240
+
 
 def inputs() -> tuple[str | bytes, ...]:
     """Everything that the result is made from, for the key of its place in the cache."""
@@ -42,9 +45,25 @@ def build(directory: Path) -> None:
         FailedError: Go or a module can't be had, or the build fails.
     """
     with _go() as (go, environment):
+        _download(go, environment)
         command = [go, "build", "-v", *_FLAGS, "-o", str(directory / "pulumi"), _PACKAGE]
         mend = "check that Go modules can be had (go env GOPROXY), then run it again; or install Pulumi yourself"
         run_step(f"building the Pulumi CLI {PINNED} from Go modules", command, mend, environment, _SOURCES)
+
+
+def _download(go: str, environment: Mapping[str, str]) -> None:
+    """Have the modules, in bounded attempts, of which each goes on from the one before.
+
+    Go waits for a connection that has gone dead until the kernel gives it up, a quarter of an hour later. What doesn't
+    come in any attempt is for the build to report.
+    """
+    command = [go, "list", "-deps", *_FLAGS, _PACKAGE]
+    for _ in range(_ATTEMPTS):
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                command, env=environment, cwd=_SOURCES, capture_output=True, check=False, timeout=_SECONDS_PER_ATTEMPT
+            )
+            return
 
 
 @contextmanager
