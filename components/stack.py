@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
+from components import verification
 from components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from components.backend_store import BackendStore, BackendStoreArgs
 from components.credentials import Credentials
@@ -20,7 +21,6 @@ from components.network import Networks, NetworksArgs
 from components.postgres_server import PostgresServer, PostgresServerArgs
 from components.preflight import FIRST_ATTEMPT
 from components.settings import Settings
-from components.verification import Endpoints, verify
 
 _LOOPBACK = "127.0.0.1"
 #: Bind addresses that stand for every address of the host: a client needs one it can go to.
@@ -49,6 +49,8 @@ class MlflowStack(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MlflowStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlflow-stack:index:MlflowStack", name, None, opts)
+        if not pulumi.runtime.is_dry_run():
+            verification.prepare()
         settings, secret = args.settings, args.credentials
         self._args = args
         self._naming = naming = Naming(args.stack)
@@ -192,13 +194,15 @@ class MlflowStack(pulumi.ComponentResource):
     def _verify(self, runtime_password: str, bucket_user_secret: str) -> bool:
         if not pulumi.runtime.is_dry_run():
             settings = self._args.settings
-            endpoints = Endpoints(
+            endpoints = verification.Endpoints(
                 postgres_host=_LOOPBACK,
                 postgres_port=settings.postgres_port,
                 minio=f"{self._api_host}:{settings.minio_api_port}",
                 front_door=f"{self._front_host}:{settings.mlflow_port}",
             )
-            verify(settings, endpoints, runtime_password=runtime_password, bucket_user_secret=bucket_user_secret)
+            verification.verify(
+                settings, endpoints, runtime_password=runtime_password, bucket_user_secret=bucket_user_secret
+            )
         return True
 
     @property

@@ -24,9 +24,6 @@ from pulumi.runtime.proto.language_pb2_grpc import add_LanguageRuntimeServicer_t
 
 from toolchain.language import interpreter, program
 
-#: The engine's own limit on a message: state with many resources goes over gRPC's default of 4 MiB.
-_LIMIT: Final = 1024 * 1024 * 400
-
 _ANALYZER: Final = "analyzer"
 
 
@@ -200,10 +197,7 @@ def main() -> None:
     """Serve until the engine says stop or is gone."""
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     host = LanguageHost(arguments[-1] if arguments else "")
-    server = grpc.server(
-        ThreadPoolExecutor(max_workers=16),
-        options=[("grpc.max_receive_message_length", _LIMIT), ("grpc.max_send_message_length", _LIMIT)],
-    )
+    server = grpc.server(ThreadPoolExecutor(max_workers=16), options=program.MESSAGE_LIMITS)
     add_LanguageRuntimeServicer_to_server(host, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
