@@ -7,9 +7,11 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import docker
 import pytest
+import requests
 
 from tests.stack import relay
 from tests.stack.conftest import SUITE, SuiteRun
@@ -101,9 +103,32 @@ def _suite_in_container(
 
 @pytest.mark.parametrize("route", ["/health", "/version"])
 def test_the_front_door_answers_like_mlflow(stack: Stack, route: str) -> None:
-    import requests  # noqa: PLC0415 - used here only
-
     answer = requests.get(f"{stack.tracking_uri}{route}", timeout=10)
     assert answer.status_code == 200, f"{route}: {answer.status_code} {answer.text}"
     expected = "OK" if route == "/health" else "3.17.2"
     assert answer.text == expected, f"{route} answered {answer.text!r}"
+
+
+@pytest.mark.parametrize(
+    "name", ["plain.txt", "a b+c&d=e;f.txt", "\u00e4\u4e2d\U0001f600.txt", "{http.request.host}.html", '"quoted".csv']
+)
+def test_a_file_of_any_name_comes_back_as_an_attachment(stack: Stack, name: str) -> None:
+    url = f"{stack.tracking_uri}/api/2.0/mlflow-artifacts/artifacts/names/{quote(name)}"
+    body = name.encode() * 1000
+    assert requests.put(url, data=body, timeout=30).status_code == 200
+    try:
+        answer = requests.get(url, headers={"Origin": "http://evil.example"}, timeout=30)
+        part = requests.get(url, headers={"Range": "bytes=3-9"}, timeout=30)
+    finally:
+        requests.delete(url, timeout=30)
+    assert (answer.status_code, answer.content) == (200, body)
+    assert (part.status_code, part.content) == (206, body[3:10])
+    assert answer.headers["Content-Disposition"].startswith("attachment"), (
+        "a page made of an artifact would be MLflow's"
+    )
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers.get("Access-Control-Allow-Origin") in (None, "null"), "another site may read it"
+    assert answer.headers["Server"] == "MinIO", "it went through the server"
+    kind = {"txt": "text/plain", "html": "text/html", "csv": "text/csv"}[name.rpartition(".")[2]]
+    assert answer.headers["Content-Type"].partition(";")[0] in (kind, "text/plain")
+    assert "X-Accel-Redirect" not in answer.headers

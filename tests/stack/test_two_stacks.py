@@ -20,8 +20,8 @@ from tests.stack.harness import Checkout, Stack, built_images, deployed
 ROLES = ("postgres", "minio", "server", "gateway")
 
 #: Speed of the front door relative to a client that talks to MinIO itself, at 1 GiB.
-#: What a machine that does other work beside must still reach; the aim, on a quiet one, is 0.8 up and 0.6 down.
-LEAST_UP, LEAST_DOWN = 0.5, 0.3
+#: On a quiet machine it is 1.0 up and 0.6 to 0.75 down; the rest is for what else a machine does.
+LEAST_UP, LEAST_DOWN = 0.7, 0.45
 ROUNDS = 3
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import importlib.metadata
@@ -122,7 +123,16 @@ def contract() -> dict[str, Any]:
     request_origin.set(None)
     inside = repository.create_presigned_upload_url("a b#%.txt").presigned_url
     signing = {"create_multipart_upload", "create_presigned_upload_url", "get_download_presigned_url"}
+    sources = Path(mlflow.server.__file__).parent.rglob("*.py")
+    fetches = {
+        f"{source.stem}.{function.name}"
+        for source in sources
+        for function in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        and "download_artifacts" in ast.unparse(function)
+    }
     return {
+        "fetches": sorted(fetches),
         "environment": {name: (ours.get(name), value) for name, value in theirs.items() if name not in random},
         "random": sorted(random - set(theirs)),
         "allowed_hosts": [list(serve.DEFAULT_ALLOWED_HOSTS), get_default_allowed_hosts()],

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import docker
 import pytest
@@ -115,6 +116,39 @@ def test_a_request_arrives_as_it_was_sent(gateway: Gateway) -> None:
     assert seen["path"] == path
     assert {key: seen["headers"][key.lower()] for key in headers} == headers
     assert seen["headers"].get("accept-encoding") == "identity", "no compression added on the way"
+
+
+@pytest.mark.parametrize("name", ["big.bin", "a%20b/%C3%B6%2B%25%23%3F.txt", "%7Bhttp.request.host%7D", "a//b"])
+def test_a_file_comes_from_minio_without_a_way_round_by_mlflow(gateway: Gateway, name: str) -> None:
+    asked = {
+        "Host": "tracking.example:5901",
+        "Range": "bytes=0-9",
+        "Authorization": "Basic c2VjcmV0",
+        "Cookie": "session=1",
+        "Origin": "http://evil.example",
+    }
+    status, headers, content = gateway.ask("GET", f"/file/{name}", headers=asked)
+    seen = json.loads(content)
+    assert (status, seen["name"], seen["method"]) == (200, "minio", "GET")
+    path, _, query = seen["path"].partition("?")
+    assert unquote(path) == f"/bucket/{unquote(name)}", "a signature covers the path as it is without its encoding"
+    assert query == "type=a%2Fb&X-Amz-Signature=1"
+    assert (seen["headers"]["host"], seen["headers"]["range"]) == ("tracking.example:5901", "bytes=0-9")
+    assert not {"authorization", "cookie", "origin"} & set(seen["headers"]), "meant for MLflow alone"
+    assert headers["access-control-allow-origin"] == "http://allowed.example", "whose pages may read is MLflow's word"
+    assert headers["x-frame-options"] == "SAMEORIGIN"
+    assert "x-accel-redirect" not in headers, "a presigned URL went to a client that did not ask for one"
+
+
+def test_a_client_can_neither_name_the_file_nor_decline_the_offer(gateway: Gateway) -> None:
+    headers = {"X-Sendfile-Type": "X-Sendfile", "X-Accel-Redirect": "/bucket/other?X-Amz-Signature=1"}
+    assert gateway.told("GET", "/file/mine", headers)["path"].startswith("/bucket/mine?")
+    assert gateway.told("GET", "/other", headers)["headers"]["x-sendfile-type"] == "X-Accel-Redirect"
+
+
+def test_minio_does_not_tell_browsers_to_use_https(gateway: Gateway) -> None:
+    for path in ("/file/name", f"/bucket/name?{_SIGNED}"):
+        assert "strict-transport-security" not in gateway.ask("GET", path)[1]
 
 
 def test_the_server_learns_who_asked_and_how(gateway: Gateway) -> None:

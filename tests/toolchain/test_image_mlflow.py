@@ -215,6 +215,11 @@ def test_a_presigned_url_carries_the_address_of_the_caller_and_only_in_a_request
     assert found["inside"].startswith("http://inside:9000/bucket/run/")
     assert found["without_our_client"] == [], "these sign with a client that is not ours"
     assert found["other_signers"] == [], "MLflow signs in a method that nobody has looked at"
+    assert found["fetches"] == [
+        "artifact_router.download_artifact",
+        "handlers._download_artifact",
+        "handlers._send_artifact",
+    ], "the server fetches an artifact in order to send it, and for nothing else: else it must not be handed over"
     assert found["hosts"] == [None, None, None, None, ["http", "x"], ["http", "[::1]:5001"], None]
 
 

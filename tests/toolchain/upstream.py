@@ -24,6 +24,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", content_type)
         if length is not None:
             self.send_header("Content-Length", str(length))
+        if NAME == "minio":
+            self.send_header("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+            if origin := self.headers.get("Origin"):
+                self.send_header("Access-Control-Allow-Origin", origin)
         self.end_headers()
 
     def _answer(self) -> None:
@@ -43,6 +47,16 @@ class Handler(BaseHTTPRequestHandler):
             self._head("application/octet-stream", length)
             for _ in range(length // CHUNK):
                 self.wfile.write(b"\x5a" * CHUNK)
+            return
+        if self.path.startswith("/file/") and self.headers.get("X-Sendfile-Type") == "X-Accel-Redirect":
+            self.send_response(200)
+            self.send_header(
+                "X-Accel-Redirect", f"/bucket/{self.path.removeprefix('/file/')}?type=a%2Fb&X-Amz-Signature=1"
+            )
+            self.send_header("Access-Control-Allow-Origin", "http://allowed.example")
+            self.send_header("X-Frame-Options", "SAMEORIGIN")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         digest, left = hashlib.sha256(), int(self.headers.get("Content-Length", "0"))
         received = left

@@ -1,7 +1,8 @@
 """The ASGI application that is served: MLflow's own, with the deep health check before it.
 
 Two things happen here to a request before MLflow sees it: /health is answered by us, and the address under which the
-caller reached us is remembered for `front_door`. Routes, middleware and answers are MLflow's.
+caller reached us is remembered for `front_door`. Routes, middleware and answers are MLflow's, but for a file that the
+gateway fetches itself: there the answer says where it is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from mlflow_stack_server.front_door import origin_of, request_origin
+from mlflow_stack_server.front_door import Download, download_in_hand, origin_of, request_origin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEALTH_PATH = "/health"
+
+_SENDFILE_TYPE = b"x-sendfile-type"
+_ACCEL_REDIRECT = b"x-accel-redirect"
 
 
 class Application:
@@ -45,13 +49,17 @@ class Application:
                 return
             if self._front_door:
                 headers: dict[bytes, bytes] = dict(scope["headers"])
-                request_origin.set(
-                    origin_of(
-                        headers.get(b"host", b"").decode("latin-1"),
-                        headers.get(b"x-forwarded-proto", b"").decode("latin-1"),
-                        scope.get("scheme", "http"),
-                    )
+                origin = origin_of(
+                    headers.get(b"host", b"").decode("latin-1"),
+                    headers.get(b"x-forwarded-proto", b"").decode("latin-1"),
+                    scope.get("scheme", "http"),
                 )
+                request_origin.set(origin)
+                offered = headers.get(_SENDFILE_TYPE, b"").lower() == _ACCEL_REDIRECT
+                if offered and origin is not None and scope["method"] == "GET":
+                    download = Download()
+                    download_in_hand.set(download)
+                    send = _unless_handed_over(send, download)
         elif scope["type"] == "lifespan":
             self._limit_threads()
         await self._app(scope, receive, send)
@@ -78,3 +86,19 @@ class Application:
         from anyio import to_thread  # noqa: PLC0415  (needs a running loop anyway)
 
         to_thread.current_default_thread_limiter().total_tokens = self._threads
+
+
+def _unless_handed_over(send: Send, download: Download) -> Send:
+    """Send MLflow's answer, or where the file is that it would have been; who may read it is MLflow's word in both."""
+
+    async def answer(message: MutableMapping[str, Any]) -> None:
+        if download.location is None:
+            await send(message)
+        elif message["type"] == "http.response.start":
+            headers = [(name, value) for name, value in message["headers"] if not name.lower().startswith(b"content-")]
+            headers += [(_ACCEL_REDIRECT, download.location.encode("latin-1")), (b"content-length", b"0")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+        elif not message.get("more_body"):
+            await send({"type": "http.response.body", "body": b""})
+
+    return answer
