@@ -1,10 +1,12 @@
 # Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy init status logs doctor env engine-stop test lint bench venv-test prepare
+.PHONY: help up preview destroy init status logs doctor env engine-stop test lint bench soak venv-test prepare
 
 STACK ?= dev
 PYTHON ?= python3
+SEED ?= 1
+N ?= 25
 # What the commands read from the environment, when it is given on make's command line.
 export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES
 
@@ -50,6 +52,10 @@ test: ## set up what this machine lacks and run every test
 
 lint: venv-test ## run every linter and the type checker
 	@tests/lint.sh
+
+soak: ## random drills, N=25 of each kind from SEED=1; ONLY=17 runs the one that failed again
+	@$(both)
+	@$(pytest) tests/stack/test_drills.py --drill-seed $(SEED) --drills $(N) $(ONLY:%=--drill %)
 
 bench: ## measure the stack beside the usual compose arrangement, in ratios
 	@$(both)

@@ -27,6 +27,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the screenshots to docs/screenshots instead of a temporary folder",
     )
+    parser.addoption("--drill-seed", type=int, default=1, help="what the random drills depend on")
+    parser.addoption("--drills", type=int, default=1, help="how many random drills of each kind")
+    parser.addoption("--drill", type=int, action="append", help="the number of one drill to run; repeatable")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat each drill, with a name that its randomness depends on alone."""
+    if "drill" in metafunc.fixturenames:
+        option = metafunc.config.option
+        numbers: list[int] = option.drill or list(range(int(option.drills)))
+        metafunc.parametrize("drill", [f"{option.drill_seed}-{number}" for number in numbers])
 
 
 @pytest.fixture(scope="session")

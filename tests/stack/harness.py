@@ -12,6 +12,7 @@ import re
 import secrets
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -112,6 +113,34 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A command at work."""
+
+    process: subprocess.Popen[bytes]
+    printed: Path
+
+    def wait(self, seconds: float) -> int:
+        """Give its exit code.
+
+        Raises:
+            TimeoutError: It is still at work after that time.
+        """
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError from None
+
+    def kill(self) -> None:
+        """End it and all it started by SIGKILL: none of them gets to clean up."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self.printed.read_text(encoding="utf-8")
+
+
 class Checkout:
     """A copy of the project in a folder of its own.
 
@@ -181,6 +210,28 @@ class Checkout:
         """Run one of the project's commands straight, so that its own exit code is seen (make turns all into 2)."""
         return self.run("./mlflow-stack", command, "--stack", stack, *arguments, **options)
 
+    @contextmanager
+    def started(self, command: str, *, stack: str) -> Generator[Started]:
+        """One of the project's commands at work, in a process group of its own; it is ended when the block is left."""
+        with self.root.with_name(f"{self.root.name}-started.txt").open("w+", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                ["./mlflow-stack", command, "--stack", stack],
+                cwd=self.root,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            started = Started(process, Path(output.name))
+            try:
+                yield started
+            finally:
+                if process.poll() is None:
+                    started.kill()
+                with self.transcript.open("a", encoding="utf-8") as file:
+                    file.write(Path(output.name).read_text(encoding="utf-8"))
+
     def make(self, target: str, *variables: str, **options: Any) -> Result:
         """Run a make target."""
         return self.run("make", "--no-print-directory", target, *variables, **options)
@@ -235,8 +286,9 @@ def inventory(client: docker.DockerClient, stack: str) -> Inventory:
 
 def built_images(client: docker.DockerClient) -> frozenset[str]:
     """Tags of the images that this project built on the Docker host."""
-    images = client.images.list(filters={"label": f"{PROJECT_LABEL}={PROJECT}"})
-    return frozenset(tag for image in images for tag in image.tags)
+    # The list alone: `client.images.list` asks for each image again, which another process may have removed by then.
+    images: list[dict[str, Any]] = client.api.images(filters={"label": f"{PROJECT_LABEL}={PROJECT}"})
+    return frozenset(tag for image in images for tag in image["RepoTags"] or [] if tag != "<none>:<none>")
 
 
 @dataclass

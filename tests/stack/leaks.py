@@ -102,7 +102,11 @@ def containers_and_images(client: docker.DockerClient) -> Iterator[Place]:
     """`docker inspect` of all containers and images, `docker history` of all images."""
     for container in client.containers.list(all=True, ignore_removed=True):
         yield Place(f"docker inspect {container.name}", json.dumps(container.attrs).encode())
-    for image in client.images.list(all=True):
+    for listed in client.api.images(all=True):
+        try:
+            image = client.images.get(listed["Id"])
+        except docker.errors.ImageNotFound:
+            continue  # removed meanwhile by someone else
         name = next(iter(image.tags), str(image.id))
         yield Place(f"docker inspect {name}", json.dumps(image.attrs).encode())
         yield Place(f"docker history {name}", json.dumps(image.history()).encode())

@@ -22,7 +22,7 @@ ROLES = ("postgres", "minio", "server", "gateway")
 #: Speed of the front door relative to a client that talks to MinIO itself, at 1 GiB.
 #: On a quiet machine it is 1.0 up and 0.6 to 0.75 down; the rest is for what else a machine does.
 LEAST_UP, LEAST_DOWN = 0.7, 0.45
-ROUNDS = 3
+ROUNDS = 2
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ TARGETS = {
     "test",
     "lint",
     "bench",
+    "soak",
 }
 
 

@@ -81,6 +81,16 @@ def test_a_plugin_ends_quietly_when_the_engine_interrupts_it(name: str) -> None:
         assert plugin.process.wait(timeout=10) == 0
 
 
+def test_a_plugin_of_an_engine_in_the_background_is_ended_alike() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with started("minio") as plugin:
+            plugin.process.send_signal(signal.SIGINT)
+            assert plugin.process.wait(timeout=10) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_plugin_does_not_outlive_an_engine_that_was_killed() -> None:
     launcher = PLUGINS_BIN / "pulumi-resource-minio"
     code = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from typing import cast
+from typing import Any, cast
 
 import docker
 import docker.errors
@@ -35,7 +35,9 @@ def major_of(reference: str) -> int | None:
 
 def majors_in(client: docker.DockerClient, volume: str) -> set[int]:
     """The majors of the clusters in a volume; none where it is empty, or can't be looked at."""
-    images = [tag for image in client.images.list() for tag in image.tags]
+    # The list alone: `client.images.list` asks for each again, and fails where one was removed meanwhile.
+    listed: list[dict[str, Any]] = client.api.images()
+    images = [str(tag) for image in listed for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
     if not images:
         return set()
     try:

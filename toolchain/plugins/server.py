@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -275,6 +276,8 @@ def _ignoring(inputs: Properties, prior: Properties, paths: Iterable[str]) -> Pr
 
 def serve(provider: Provider) -> None:
     """Serve until the engine ends us, or is gone itself: print the port, then wait."""
+    # What a shell starts in the background begins with SIGINT ignored, and so does all below it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parent = os.getppid()
     provider.log = EngineLog(next((argument for argument in sys.argv[1:] if not argument.startswith("-")), ""))
     server = grpc.server(

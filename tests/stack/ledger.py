@@ -1,0 +1,82 @@
+"""What a tracking server has acknowledged, written down, and asked for again later."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+_TIMEOUT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One run, acknowledged as a whole.
+
+    Attributes:
+        run: Its id.
+        value: What its parameter, its metric and its artifact hold.
+    """
+
+    run: str
+    value: str
+
+
+@dataclass
+class Ledger:
+    """A client that keeps account.
+
+    Attributes:
+        uri: The tracking server.
+        entries: Everything that was acknowledged.
+    """
+
+    uri: str
+    entries: list[Entry] = field(default_factory=list[Entry])
+    _experiment: str = ""
+
+    def log(self, count: int = 1) -> None:
+        """Log runs with a parameter, a metric and an artifact each, and write down those that were acknowledged whole.
+
+        Raises:
+            requests.RequestException: The server did not acknowledge one of them; those before it are in the ledger.
+        """
+        if not self._experiment:
+            self._experiment = self._post("experiments/create", name=f"ledger {uuid.uuid4()}")["experiment_id"]
+        for _ in range(count):
+            now = int(time.time() * 1000)
+            made = self._post("runs/create", experiment_id=self._experiment, start_time=now)
+            run, value = made["run"]["info"]["run_id"], uuid.uuid4().hex
+            self._post("runs/log-parameter", run_id=run, key="value", value=value)
+            self._post("runs/log-metric", run_id=run, key="value", value=int(value[:8], 16), timestamp=now, step=1)
+            requests.put(self._artifact(run), data=value.encode(), timeout=_TIMEOUT).raise_for_status()
+            self.entries.append(Entry(run, value))
+
+    def missing(self) -> list[str]:
+        """What the server does not give back as it was acknowledged."""
+        return [f"{entry.run}: {found}" for entry in self.entries if (found := self._wrong(entry)) is not None]
+
+    def _wrong(self, entry: Entry) -> str | None:
+        answer = requests.get(f"{self.uri}/api/2.0/mlflow/runs/get", params={"run_id": entry.run}, timeout=_TIMEOUT)
+        if answer.status_code != requests.codes.ok:
+            return f"run: {answer.status_code} {answer.text[:200]}"
+        data: dict[str, Any] = answer.json()["run"]["data"]
+        if {item["key"]: item["value"] for item in data.get("params", [])} != {"value": entry.value}:
+            return f"parameter: {data}"
+        if [item["value"] for item in data.get("metrics", [])] != [int(entry.value[:8], 16)]:
+            return f"metric: {data}"
+        artifact = requests.get(self._artifact(entry.run), timeout=_TIMEOUT)
+        if artifact.content != entry.value.encode():
+            return f"artifact: {artifact.status_code} {artifact.text[:200]}"
+        return None
+
+    def _artifact(self, run: str) -> str:
+        return f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{self._experiment}/{run}/artifacts/value.txt"
+
+    def _post(self, route: str, **body: Any) -> dict[str, Any]:
+        answer = requests.post(f"{self.uri}/api/2.0/mlflow/{route}", json=body, timeout=_TIMEOUT)
+        answer.raise_for_status()
+        return answer.json()

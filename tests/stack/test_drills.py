@@ -1,0 +1,138 @@
+"""Drills: something is killed at a random moment, and one `make up` later all is well and nothing is missing.
+
+`make test` runs a sample of them, `make soak SEED=1 N=25` as many of each kind as one likes. A drill depends on nothing
+but its seed and its number, so one that failed can be run again alone: `make soak SEED=1 ONLY=17`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from tests.stack.harness import Checkout, Stack, deployed, wait_until
+from tests.stack.ledger import Ledger
+
+#: Seconds that a warm `make up` takes: of a new stack, and of one whose setting changed.
+_FIRST, _CHANGE = 20.0, 12.0
+
+#: What Docker starts again by itself, in the order in which they depend on each other.
+_ROLES = ("postgres", "minio", "server", "gateway")
+
+
+@pytest.fixture
+def chance(drill: str) -> random.Random:
+    """What decides over a drill: its seed and its number."""
+    return random.Random(drill)  # noqa: S311 - to be repeated, not to be secret
+
+
+@pytest.fixture(scope="module")
+def drilled(checkout: Checkout, tag: str) -> Iterator[Stack]:
+    """A stack that is drilled again and again."""
+    with deployed(checkout, f"{tag}d") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def ledger(drilled: Stack) -> Ledger:
+    """What the drilled stack has acknowledged so far."""
+    kept = Ledger(drilled.tracking_uri)
+    kept.log(5)
+    return kept
+
+
+@pytest.fixture
+def fresh(checkout: Checkout, tag: str) -> Iterator[Stack]:
+    """A stack that was never up."""
+    stack = Stack.prepare(checkout, f"{tag}f")
+    stack.init()
+    try:
+        yield stack
+    finally:
+        stack.destroy().ok()
+        stack.assert_nothing_left()
+
+
+def test_a_first_deployment_killed_at_any_moment_is_finished_by_the_next(fresh: Stack, chance: random.Random) -> None:
+    _up_killed(fresh, chance.uniform(0, _FIRST))
+    _whole_again(fresh)
+    kept = Ledger(fresh.tracking_uri)
+    kept.log()
+    assert kept.missing() == []
+
+
+def test_a_change_killed_at_any_moment_loses_nothing(drilled: Stack, ledger: Ledger, chance: random.Random) -> None:
+    key, values = chance.choice([("workers", (2, 3)), ("mlflowPort", ()), ("minioConsolePort", ())])
+    before = drilled.settings.get(key, "")
+    changed = str(int(before) + 1) if before else str(chance.choice(values))
+    with _setting(drilled, key, changed, before):
+        _up_killed(drilled, chance.uniform(0, _CHANGE))
+        _whole_again(drilled)
+        ledger.uri = drilled.tracking_uri
+        ledger.log()
+        assert ledger.missing() == []
+    drilled.up().ok()
+    ledger.uri = drilled.tracking_uri
+
+
+def test_a_container_killed_under_load_is_back_by_itself(drilled: Stack, ledger: Ledger, chance: random.Random) -> None:
+    role, moment = chance.choice(_ROLES), chance.uniform(0, 1)
+    container = drilled.container(role)
+    deadline = time.monotonic() + moment
+    while time.monotonic() < deadline:
+        ledger.log()
+    # From outside, as the kernel does it when memory is short: `docker kill` would count as wanted.
+    os.kill(int(container.attrs["State"]["Pid"]), signal.SIGKILL)
+    wait_until(lambda: _acknowledges(ledger), f"the stack serves again after {role} was killed", 60)
+    wait_until(lambda: _healthy(drilled), f"every container is healthy again after {role} was killed", 60)
+    assert ledger.missing() == []
+    drilled.assert_no_changes()
+
+
+def _up_killed(stack: Stack, seconds: float) -> None:
+    """Start `make up` and kill all of it some seconds later, unless it has ended well by then."""
+    print(f"killed after {seconds:.2f} s")
+    with stack.checkout.started("up", stack=stack.name) as working:
+        try:
+            code = working.wait(seconds)
+        except TimeoutError:
+            working.kill()
+        else:
+            assert code == 0, f"up ended with {code} before it was killed\n{working.output()}"
+
+
+def _whole_again(stack: Stack) -> None:
+    stack.up().ok()
+    stack.assert_healthy()
+    stack.assert_no_changes()
+
+
+def _acknowledges(ledger: Ledger) -> bool:
+    try:
+        ledger.log()
+    except requests.RequestException:
+        return False
+    return True
+
+
+def _healthy(stack: Stack) -> bool:
+    stack.assert_healthy()
+    return True
+
+
+@contextmanager
+def _setting(stack: Stack, key: str, value: str, before: str) -> Generator[None]:
+    stack.configure(**{key: value})
+    try:
+        yield
+    finally:
+        if before:
+            stack.configure(**{key: before})
+        else:
+            stack.forget(key)
