@@ -40,10 +40,15 @@ def test_help_is_the_default_and_names_every_target() -> None:
     assert set(re.findall(r"^  ([a-z-]+) +\S", asked.stdout, re.MULTILINE)) == TARGETS
 
 
-@pytest.mark.parametrize("target", sorted(TARGETS - {"help", "test", "lint", "bench"}))
+@pytest.mark.parametrize("target", sorted(TARGETS - {"help", "test", "lint", "bench", "soak"}))
 def test_a_target_is_a_thin_line_over_the_command_of_its_name(target: str) -> None:
     assert make("-n", target).stdout.strip() == f"./mlflow-stack {target}"
     assert target in COMMANDS
+
+
+def test_a_soak_takes_seed_count_and_single_drills() -> None:
+    drills = make("-n", "soak", "SEED=7", "N=3", "ONLY=17 18").stdout.strip().splitlines()[-1]
+    assert drills.endswith("tests/stack/test_drills.py --drill-seed 7 --drills 3 --drill 17 --drill 18")
 
 
 def test_the_stack_and_the_ways_reach_the_commands() -> None:
