@@ -291,8 +291,8 @@ def serve(provider: Provider) -> None:
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(provider), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    print(port, flush=True)
     try:
+        print(port, flush=True)
         while server.wait_for_termination(_PARENT_WATCH) and os.getppid() == parent:
             pass
     except KeyboardInterrupt:
