@@ -34,10 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat each drill, with a name that its randomness depends on alone."""
-    if "drill" in metafunc.fixturenames:
+    if "random_drill" in metafunc.fixturenames:
         option = metafunc.config.option
         numbers: list[int] = option.drill or list(range(int(option.drills)))
-        metafunc.parametrize("drill", [f"{option.drill_seed}-{number}" for number in numbers])
+        metafunc.parametrize("random_drill", [f"{option.drill_seed}-{number}" for number in numbers])
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,9 @@ _ROLES = ("postgres", "minio", "server", "gateway")
 
 
 @pytest.fixture
-def chance(drill: str) -> random.Random:
+def chance(random_drill: str) -> random.Random:
     """What decides over a drill: its seed and its number."""
-    return random.Random(drill)  # noqa: S311 - to be repeated, not to be secret
+    return random.Random(random_drill)  # noqa: S311 - to be repeated, not to be secret
 
 
 @pytest.fixture(scope="module")
