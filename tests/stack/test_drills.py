@@ -35,7 +35,7 @@ def chance(random_drill: str) -> random.Random:
 @pytest.fixture(scope="module")
 def drilled(checkout: Checkout, tag: str) -> Iterator[Stack]:
     """A stack that is drilled again and again."""
-    with deployed(checkout, f"{tag}d") as stack:
+    with deployed(checkout, f"{tag}drill") as stack:
         yield stack
 
 
@@ -50,7 +50,7 @@ def ledger(drilled: Stack) -> Ledger:
 @pytest.fixture
 def fresh(checkout: Checkout, tag: str) -> Iterator[Stack]:
     """A stack that was never up."""
-    stack = Stack.prepare(checkout, f"{tag}f")
+    stack = Stack.prepare(checkout, f"{tag}first")
     stack.init()
     try:
         yield stack
