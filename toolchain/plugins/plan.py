@@ -20,6 +20,14 @@ def plan(fields: dict[str, Field], prior: Properties | None, inputs: Properties)
     return {key: _planned(item, prior, key, inputs.get(key)) for key, item in fields.items()}
 
 
+def shown_in_preview(fields: dict[str, Field], planned: Properties) -> Properties:
+    """Return what a preview tells of a planned new resource: an empty set of plain values shows as none at all."""
+    return {
+        key: None if value == [] and fields[key].kind == "set" and fields[key].fields is None else value
+        for key, value in planned.items()
+    }
+
+
 def _planned(item: Field, prior: Properties | None, key: str, value: Value) -> Value:
     old = None if prior is None else prior.get(key)
     if item.computed and prior is not None and _leaves_it_to_the_server(item, value):

@@ -15,7 +15,7 @@ from google.protobuf.empty_pb2 import Empty
 from toolchain.plugins import settings, state
 from toolchain.plugins.diff import differences
 from toolchain.plugins.inputs import DEFAULTS, Checker, plain
-from toolchain.plugins.plan import plan, shape
+from toolchain.plugins.plan import plan, shape, shown_in_preview
 from toolchain.plugins.protocol import plugin_pb2, provider_pb2, provider_pb2_grpc
 from toolchain.plugins.resource import EngineLog, Partial
 from toolchain.plugins.status import half_made, reported
@@ -168,7 +168,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         resource = self._resource(request.urn, context)
         planned = plan(resource.fields, None, plain(decode(request.properties)))
         if request.preview:
-            sent = {**_outputs(resource, "", planned), "id": UNKNOWN}
+            sent = {**_outputs(resource, "", shown_in_preview(resource.fields, planned)), "id": UNKNOWN}
             return provider_pb2.CreateResponse(properties=encode(sent))
         with reported(context, "creating", request.urn):
             try:
