@@ -54,6 +54,22 @@ def _spelled(value: str) -> str:
     return f"password={value}-1; Authorization: Basic {header}; {address}"
 
 
+#: What a planted process does: it says that it is there, then waits.
+_WAITING = "print(flush=True); input()"
+
+
+@contextmanager
+def _running(command: list[str], env: dict[str, str] | None = None) -> Generator[None]:
+    """A process that is seen to run: one that was only just started has no arguments in /proc yet."""
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield
+        finally:
+            process.kill()
+
+
 @contextmanager
 def _planted(kind: str, text: str, stack: Stack) -> Generator[None]:
     """Put a text where the kind of place says, and take it away again."""
@@ -61,13 +77,9 @@ def _planted(kind: str, text: str, stack: Stack) -> Generator[None]:
     with ExitStack() as undo:
         match kind:
             case "environment of a process":
-                process = subprocess.Popen([sys.executable, "-c", "input()"], env={"X": text}, stdin=subprocess.PIPE)
-                undo.callback(process.wait)
-                undo.callback(process.kill)
+                undo.enter_context(_running([sys.executable, "-c", _WAITING], env={"X": text}))
             case "arguments of a process":
-                process = subprocess.Popen([sys.executable, "-c", "input()", text], stdin=subprocess.PIPE)
-                undo.callback(process.wait)
-                undo.callback(process.kill)
+                undo.enter_context(_running([sys.executable, "-c", _WAITING, text]))
             case "environment of a container":
                 container = stack.client.containers.create(
                     stack.outputs["images"]["server"],
