@@ -69,6 +69,9 @@ class Gateway(pulumi.ComponentResource):
                 },
                 files={"Caddyfile": File(caddyfile.read_text(encoding="utf-8"))},
                 ports=[PublishedPort(PORT, args.port, args.address)],
+                # The vendor's binary bears this capability as a file attribute and can't be run where it is out of
+                # reach. The process does not get it: it is not root and may gain no privileges.
+                capabilities=["NET_BIND_SERVICE"],
                 stop_seconds=30,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pulumi
 
 from components.errors import Failure
-from components.mlflow_container import MLFLOW_UID, database_environment, service_file
+from components.mlflow_container import HOME_IN_MEMORY, MLFLOW_UID, database_environment, service_file
 from components.naming import POSTGRES_OWNER, Naming
-from components.service import ServiceArgs, service_container
+from components.service import ServiceArgs, memory_folder, service_container
 
 _MEMORY_MB = 1024
 _LAST_LINES = 20
@@ -60,6 +60,7 @@ class Migration(pulumi.ComponentResource):
                 command=["migrate"],
                 environment=database_environment(POSTGRES_OWNER, args.database_name),
                 files={"pg-service.conf": service_file(args.owner_password)},
+                tmpfs={**HOME_IN_MEMORY, "/tmp": memory_folder(64)},  # noqa: S108 - in the container's own memory
                 labels={"attempt": args.attempt},
             ),
             pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),

@@ -6,10 +6,13 @@ import pulumi
 
 from components.naming import BACKEND_STORE_ALIAS, FILES_PATH
 from components.postgres_server import PORT
-from components.service import File
+from components.service import File, memory_folder
 
 MLFLOW_UID = 10002
 _SERVICE = "mlflow"
+
+#: The home directory of the image's user: libraries leave small things there.
+HOME_IN_MEMORY = {"/home/mlflow": memory_folder(16, uid=MLFLOW_UID, mode="0700")}
 
 
 def database_environment(user: str, database_name: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
-from components.mlflow_container import MLFLOW_UID, database_environment, service_file
+from components.mlflow_container import HOME_IN_MEMORY, MLFLOW_UID, database_environment, service_file
 from components.naming import (
     ARTIFACT_STORE_ALIAS,
     BUCKET_USER,
@@ -89,6 +89,13 @@ class MlflowServer(pulumi.ComponentResource):
             # kind of dependency by which Pulumi stops one before it replaces the other.
             "MLFLOW_STACK_MIGRATION": args.migrated,
         }
+        # Artifacts in transit: too large for memory.
+        scratch = docker.Volume(
+            "server-scratch",
+            name=args.naming.scratch_volume("server"),
+            labels=args.naming.volume_labels("server"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         self._container = service_container(
             ServiceArgs(
                 naming=args.naming,
@@ -112,6 +119,8 @@ class MlflowServer(pulumi.ComponentResource):
                     "kek-passphrase": File(args.kek_passphrase),
                     "webhook-key": File(args.webhook_key),
                 },
+                volumes={"/tmp": scratch.name},  # noqa: S108 - in the container
+                tmpfs=HOME_IN_MEMORY,
                 stop_seconds=30,
                 start_seconds=180,
             ),

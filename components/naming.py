@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import pulumi
 import pulumi_docker as docker
 
 from components.settings import PROJECT
@@ -48,6 +49,14 @@ class Naming:
         """Name of the volume that holds the files given to a role's container."""
         return f"mlflow-{self.stack}-{role}-files"
 
+    def files_container(self, role: Role) -> str:
+        """Name of the container, never started, through which a role's files are written."""
+        return f"mlflow-{self.stack}-{role}-files"
+
+    def scratch_volume(self, role: Role) -> str:
+        """Name of the volume for a role's temporary files that are too large for memory."""
+        return f"mlflow-{self.stack}-{role}-scratch"
+
     def network(self, part: str) -> str:
         """Name of a network; `part` says what it joins."""
         return f"mlflow-{self.stack}-{part}"
@@ -73,6 +82,10 @@ class Naming:
         """Labels in the form that a network takes."""
         return [docker.NetworkLabelArgs(label=k, value=v) for k, v in self.labels(role).items()]
 
-    def container_labels(self, role: str, **more: str) -> list[docker.ContainerLabelArgs]:
+    def container_labels(self, role: str, **more: pulumi.Input[str]) -> list[docker.ContainerLabelArgs]:
         """Labels in the form that a container takes."""
-        return [docker.ContainerLabelArgs(label=k, value=v) for k, v in self.labels(role, **more).items()]
+        labels: dict[str, pulumi.Input[str]] = {
+            **self.labels(role),
+            **{f"{PROJECT}.{key}": value for key, value in more.items()},
+        }
+        return [docker.ContainerLabelArgs(label=k, value=v) for k, v in sorted(labels.items())]

@@ -10,7 +10,14 @@ import pulumi
 import pulumi_docker as docker
 
 from components.naming import BACKEND_STORE_ALIAS, FILES_PATH, POSTGRES_ADMIN, Naming
-from components.service import DATA_VOLUME_IS_KEPT, File, PublishedPort, ServiceArgs, service_container
+from components.service import (
+    DATA_VOLUME_IS_KEPT,
+    File,
+    PublishedPort,
+    ServiceArgs,
+    memory_folder,
+    service_container,
+)
 from components.settings import MAX_CONNECTIONS
 
 POSTGRES_UID = 999
@@ -76,6 +83,10 @@ class PostgresServer(pulumi.ComponentResource):
                 },
                 ports=[PublishedPort(PORT, args.port, "127.0.0.1")],
                 volumes={"/var/lib/postgresql": self._volume.name},
+                tmpfs={
+                    "/tmp": memory_folder(64),  # noqa: S108 - in the container's own memory
+                    "/var/run/postgresql": memory_folder(1, uid=POSTGRES_UID, mode="2775"),
+                },
                 stop_signal="SIGINT",  # a fast shutdown: ends sessions, writes a checkpoint
                 stop_seconds=60,
             ),

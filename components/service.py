@@ -1,14 +1,18 @@
 """What all containers of the stack have in common, in one place.
 
-A container gets its credentials and configuration as files in a small volume of its own, mounted at
-`FILES_PATH`. Files stay out of `docker inspect`, and unlike files in the container's own layer they can be
-written with a read-only root file system, too.
+A container gets its credentials and configuration as files in a small volume of its own, mounted read-only at
+`FILES_PATH`. Files stay out of `docker inspect`. They are written through a second container, which is never started:
+Docker takes no files for a container whose root file system is read-only (see
+`docs/decisions/files-in-a-volume.md`).
+
+What a container may do is here, too: `docs/hardening.md` lists it, and a test holds each container to that list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 import pulumi_docker as docker
@@ -18,12 +22,37 @@ from components.naming import FILES_PATH, Naming, Role
 #: Every input of a volume replaces it, and its data with it. So a data volume stays as it was made.
 DATA_VOLUME_IS_KEPT = ["name", "driver", "driverOpts", "labels"]
 
-#: An edit of the first two reaches the state, but not the container (seen on the official plugin). The third is an
+#: An edit of these reaches the state, but not the container (seen on the official plugin). `networkDatas` is an
 #: output: empty in the state of a container whose start failed, so that the next `up` makes it again.
-_REPLACE_ON_CHANGES = ["healthcheck", "init", "networkDatas"]
+_REPLACE_ON_CHANGES = ["healthcheck", "init", "networkDatas", "tmpfs"]
 
 #: Seconds between two probes of a healthy container; a starting one is probed every second.
 PROBE_INTERVAL = 10
+
+#: Processes and threads that the user of a container may have on the Docker host. The Docker provider has no input for
+#: the limit of a container's control group; this one counts all containers of a user together, those of other stacks
+#: on the host among them.
+MAX_PROCESSES = 4096
+
+
+def memory_folder(size_mb: int, *, uid: int | None = None, mode: str = "1777") -> str:
+    """Mount options of a folder in memory: where a container writes what nobody keeps.
+
+    Args:
+        size_mb: Its limit in MiB; what is in it counts as memory of the container.
+        uid: Its owner; root without one.
+        mode: Permissions in octal digits.
+    """
+    owner = "" if uid is None else f",uid={uid},gid={uid}"
+    return f"rw,noexec,nosuid,nodev,size={size_mb}m,mode={mode}{owner}"
+
+
+#: Enough for small temporary files.
+_TMP = {"/tmp": memory_folder(16)}  # noqa: S108 - in the container's own memory
+
+
+#: Logs are rotated: a container keeps 30 MB of them at most.
+_LOGS: Any = {"log_driver": "json-file", "log_opts": {"max-file": "3", "max-size": "10m"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +96,8 @@ class ServiceArgs:
         probe: Shell command that succeeds when the service is ready; `None` for a job that runs once.
         files: File name → file, under `FILES_PATH`.
         volumes: Path in the container → volume.
+        tmpfs: Path in the container → mount options (see `memory_folder`). Nothing else but `volumes` can be written.
+        capabilities: Capabilities that it needs; all others are dropped.
         stop_seconds: Grace between the stop signal and the kill.
     """
 
@@ -83,6 +114,8 @@ class ServiceArgs:
     files: Mapping[str, File] = field(default_factory=dict[str, File])
     ports: Sequence[PublishedPort] = ()
     volumes: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
+    tmpfs: Mapping[str, str] = field(default_factory=lambda: dict(_TMP))
+    capabilities: Sequence[str] = ()
     stop_signal: str | None = None
     stop_seconds: int = 10
     start_seconds: int = 120
@@ -95,13 +128,11 @@ def service_container(args: ServiceArgs, opts: pulumi.ResourceOptions) -> docker
     The creation of a service's container ends when its probe has succeeded; that of a job when it has ended.
     """
     name, naming = args.role, args.naming
-    files = docker.Volume(
-        f"{name}-files",
-        name=naming.files_volume(name),
-        labels=naming.volume_labels(name),
-        opts=pulumi.ResourceOptions(parent=opts.parent),
-    )
-    volumes: dict[str, pulumi.Input[str]] = {**args.volumes, FILES_PATH: files.name}
+    files = _files(args, opts)
+    volumes = [
+        docker.ContainerVolumeArgs(container_path=path, volume_name=volume)
+        for path, volume in sorted(args.volumes.items())
+    ]
     is_job = args.probe is None
     return docker.Container(
         name,
@@ -112,18 +143,15 @@ def service_container(args: ServiceArgs, opts: pulumi.ResourceOptions) -> docker
         entrypoints=args.entrypoint,
         # One output a variable: a preview can then tell that a list changes in which one value is not known yet.
         envs=[_variable(key, value) for key, value in sorted(args.environment.items())] or None,
-        uploads=[
-            docker.ContainerUploadArgs(
-                file=f"{FILES_PATH}/{file_name}",
-                content=file.content,
-                permissions=file.mode,
-            )
-            for file_name, file in sorted(args.files.items())
-        ],
         volumes=[
-            docker.ContainerVolumeArgs(container_path=path, volume_name=volume)
-            for path, volume in sorted(volumes.items())
+            *volumes,
+            docker.ContainerVolumeArgs(container_path=FILES_PATH, volume_name=files.volume, read_only=True),
         ],
+        tmpfs=dict(sorted(args.tmpfs.items())),
+        read_only=True,
+        capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"], adds=sorted(args.capabilities) or None),
+        security_opts=["no-new-privileges:true"],
+        ulimits=[docker.ContainerUlimitArgs(name="nproc", soft=MAX_PROCESSES, hard=MAX_PROCESSES)],
         networks_advanced=[
             docker.ContainerNetworksAdvancedArgs(name=network, aliases=sorted(aliases) or None)
             for network, aliases in args.networks
@@ -132,11 +160,12 @@ def service_container(args: ServiceArgs, opts: pulumi.ResourceOptions) -> docker
             docker.ContainerPortArgs(internal=port.internal, external=port.external, ip=port.address)
             for port in sorted(args.ports, key=lambda port: port.internal)
         ],
-        labels=naming.container_labels(name, **args.labels),
+        # The id of the container that brought the files: a property dependency, the only kind by which Pulumi stops
+        # this one before it replaces the other, and replaces this one with it.
+        labels=naming.container_labels(name, files=files.written, **args.labels),
         memory=args.memory_mb,
         memory_swap=args.memory_mb,
-        log_driver="json-file",
-        log_opts={"max-file": "3", "max-size": "10m"},
+        **_LOGS,
         init=True,
         restart="no" if is_job else "unless-stopped",
         must_run=not is_job,
@@ -153,6 +182,49 @@ def service_container(args: ServiceArgs, opts: pulumi.ResourceOptions) -> docker
             pulumi.ResourceOptions(delete_before_replace=True, replace_on_changes=_REPLACE_ON_CHANGES),
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files of a container: the volume they are in, and the id of the container that wrote them there."""
+
+    volume: pulumi.Output[str]
+    written: pulumi.Output[str]
+
+
+def _files(args: ServiceArgs, opts: pulumi.ResourceOptions) -> _Files:
+    """Declare the volume of a container's files and the container through which they are written.
+
+    That container only exists: Docker takes files for one that never ran. It is the one that is not read-only.
+    """
+    name = f"{args.role}-files"
+    volume = docker.Volume(
+        name,
+        name=args.naming.files_volume(args.role),
+        labels=args.naming.volume_labels(args.role),
+        opts=pulumi.ResourceOptions(parent=opts.parent),
+    )
+    writer = docker.Container(
+        name,
+        name=args.naming.files_container(args.role),
+        image=args.image,
+        user=f"{args.uid}:{args.uid}",
+        start=False,
+        must_run=False,
+        restart="no",
+        network_mode="none",
+        capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
+        security_opts=["no-new-privileges:true"],
+        uploads=[
+            docker.ContainerUploadArgs(file=f"{FILES_PATH}/{file_name}", content=file.content, permissions=file.mode)
+            for file_name, file in sorted(args.files.items())
+        ],
+        volumes=[docker.ContainerVolumeArgs(container_path=FILES_PATH, volume_name=volume.name)],
+        labels=args.naming.container_labels(name),
+        **_LOGS,
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(delete_before_replace=True)),
+    )
+    return _Files(volume.name, writer.id)
 
 
 def _variable(key: str, value: pulumi.Input[str]) -> pulumi.Input[str]:
@@ -178,7 +250,7 @@ def _healthcheck(probe: str) -> docker.ContainerHealthcheckArgs:
     Docker knows a separate interval for the start only since version 25, so the probe paces itself: once it has
     succeeded, the next one waits first; after a failure it does not.
     """
-    mark = "/tmp/mlflow-stack-healthy"  # noqa: S108 - in the container's own file system, a mark without content
+    mark = "/dev/shm/mlflow-stack-healthy"  # noqa: S108 - in the container's own memory, gone with every start
     paced = (
         f"if test -e {mark}; then sleep {PROBE_INTERVAL - 1}; fi; "
         f"if {probe}; then : >{mark}; else rm -f {mark}; exit 1; fi"

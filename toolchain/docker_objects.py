@@ -24,6 +24,9 @@ ROLES: Final = ("gateway", "server", "migration", "minio", "postgres")
 #: Those that stay; `migration` runs once and ends.
 SERVICES: Final = ("gateway", "server", "minio", "postgres")
 
+#: Ending of the role of a container that is never started.
+_FILES: Final = "-files"
+
 _TIMEOUT: Final = 60
 
 
@@ -101,6 +104,11 @@ def role(container: Container) -> str:
     return str(container.labels.get(f"{LABEL}.role", ""))
 
 
+def holds_files(container: Container) -> bool:
+    """Whether it is one of those that are never started: they only bring files to the volume of another."""
+    return role(container).endswith(_FILES)
+
+
 def _rank(name: str) -> int:
     return ROLES.index(name) if name in ROLES else len(ROLES)
 
@@ -117,7 +125,9 @@ def health(container: Container) -> str:
 
 
 def is_well(container: Container) -> bool:
-    """Whether a container is as it should be: a service healthy, a job ended well."""
+    """Whether a container is as it should be: a service healthy, a job ended well, one with files there."""
+    if holds_files(container):
+        return health(container) == "created"
     if role(container) == "migration":
         return health(container) == "exited (0)"
     return health(container) in {"healthy", "running"}

@@ -32,6 +32,12 @@ MIGRATION: Touched = {"Container:migration": "replace"}
 POSTGRES: Touched = {"Container:postgres": "replace"}
 MINIO: Touched = {"Container:minio": "replace"}
 
+
+def _and_files(part: Touched) -> Touched:
+    """A container with the one that brings its files: both change with a file, and with the image."""
+    return part | {f"{name}-files": how for name, how in part.items()}
+
+
 #: Setting → (its new value, resources touched). A value of `IMAGE` stands for another tag of the image in use.
 IMAGE = "(another tag of the same image)"
 PORT = "(another free port)"
@@ -46,20 +52,20 @@ TABLE: dict[str, tuple[str, Touched]] = {
     "workers": ("2", SERVER),
     "jobRunner": ("true", SERVER),
     "serverMemoryMb": ("4096", {"Container:server": "update"}),
-    "postgresImage": (IMAGE, POSTGRES | {"RemoteImage:postgres-image": "replace"}),
-    "minioImage": (IMAGE, MINIO | {"Image:minio-image": "delete", "RemoteImage:minio-image": "create"}),
-    "gatewayImage": (IMAGE, GATEWAY | {"RemoteImage:gateway-image": "replace"}),
-    "pythonImage": (IMAGE, {"Image:mlflow-image": "update"} | MIGRATION | SERVER),
+    "postgresImage": (IMAGE, _and_files(POSTGRES) | {"RemoteImage:postgres-image": "replace"}),
+    "minioImage": (IMAGE, _and_files(MINIO) | {"Image:minio-image": "delete", "RemoteImage:minio-image": "create"}),
+    "gatewayImage": (IMAGE, _and_files(GATEWAY) | {"RemoteImage:gateway-image": "replace"}),
+    "pythonImage": (IMAGE, {"Image:mlflow-image": "update"} | _and_files(MIGRATION | SERVER)),
     "artifactAccess": ("direct", SERVER),
     # credentials
-    "postgresAdminPassword": ("", POSTGRES | {"postgresql:postgresql": "update"}),
-    "postgresOwnerPassword": ("", {"Role:owner": "update"} | MIGRATION | SERVER),
-    "postgresRuntimePassword": ("", {"Role:runtime": "update"} | SERVER),
-    "minioRootPassword": ("", MINIO | {"minio:minio": "update"}),
-    "bucketUserSecret": ("", {"IamUser:bucket-user": "update"} | SERVER),
+    "postgresAdminPassword": ("", _and_files(POSTGRES) | {"postgresql:postgresql": "update"}),
+    "postgresOwnerPassword": ("", {"Role:owner": "update"} | _and_files(MIGRATION) | SERVER),
+    "postgresRuntimePassword": ("", {"Role:runtime": "update"} | _and_files(SERVER)),
+    "minioRootPassword": ("", _and_files(MINIO) | {"minio:minio": "update"}),
+    "bucketUserSecret": ("", {"IamUser:bucket-user": "update"} | _and_files(SERVER)),
     "consoleUserPassword": ("", {"IamUser:console-user": "update"}),
-    "kekPassphrase": ("", SERVER),
-    "webhookKey": ("", SERVER),
+    "kekPassphrase": ("", _and_files(SERVER)),
+    "webhookKey": ("", _and_files(SERVER)),
 }
 
 #: Setting → (a new value, words of the refusal): a change would lose data, or needs files that are not there.

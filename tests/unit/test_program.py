@@ -10,7 +10,7 @@ import pytest
 from components.errors import Failure
 from components.naming import SERVICES
 from components.settings import MAX_CONNECTIONS, PROJECT
-from tests.unit.recording import Recorded, run_stack
+from tests.unit.recording import Recorded, Registered, run_stack
 
 CONTAINER = "docker:index/container:Container"
 VOLUME = "docker:index/volume:Volume"
@@ -20,6 +20,11 @@ VOLUME = "docker:index/volume:Volume"
 def default() -> Recorded:
     """The program on its default settings."""
     return run_stack()
+
+
+def _running(recorded: Recorded) -> list[Registered]:
+    """The containers that are started; the others only hold files."""
+    return [each for each in recorded.all(CONTAINER).values() if each.inputs.get("start") is not False]
 
 
 def _envs(recorded: Recorded, role: str) -> dict[str, str]:
@@ -135,7 +140,7 @@ def test_no_credential_stands_in_an_environment_a_command_or_a_label(default: Re
 
 def test_files_that_hold_a_credential_are_secret_in_the_state(default: Recorded) -> None:
     for role in ("postgres", "minio", "migration", "server"):
-        assert "uploads" in default.of(CONTAINER, role).secret_inputs, role
+        assert "uploads" in default.of(CONTAINER, f"{role}-files").secret_inputs, role
     assert default.of("pulumi:providers:minio", "minio").secret_inputs == {"minioPassword"}
     assert default.of("pulumi:providers:postgresql", "postgresql").secret_inputs == {"password"}
 
@@ -150,15 +155,29 @@ def test_each_credential_reaches_only_who_needs_it(default: Recorded) -> None:
             each.name for each in default.resources.values() if value in json.dumps(each.inputs, default=str)
         }
     assert holders == {
-        "postgresAdminPassword": {"postgres", "postgresql"},
-        "postgresOwnerPassword": {"owner", "migration"},
-        "postgresRuntimePassword": {"runtime", "server"},
-        "minioRootPassword": {"minio"},
-        "bucketUserSecret": {"bucket-user", "server"},
+        "postgresAdminPassword": {"postgres-files", "postgresql"},
+        "postgresOwnerPassword": {"owner", "migration-files"},
+        "postgresRuntimePassword": {"runtime", "server-files"},
+        "minioRootPassword": {"minio-files", "minio"},  # the second is the provider
+        "bucketUserSecret": {"bucket-user", "server-files"},
         "consoleUserPassword": {"console-user"},
-        "kekPassphrase": {"server"},
-        "webhookKey": {"server"},
+        "kekPassphrase": {"server-files"},
+        "webhookKey": {"server-files"},
     }
+
+
+def test_a_container_is_replaced_with_the_one_that_brings_its_files(default: Recorded) -> None:
+    for each in _running(default):
+        labels = {label["label"]: label["value"] for label in each.inputs["labels"]}
+        assert labels[f"{PROJECT}.files"] == f"{each.name}-files-id"
+        urns = each.request.propertyDependencies["labels"].urns
+        assert any(urn.endswith(f"::{each.name}-files") for urn in urns), "else it keeps running on the old files"
+
+
+def test_a_container_that_runs_can_write_no_file_of_its_image(default: Recorded) -> None:
+    for each in _running(default):
+        assert each.inputs["readOnly"] is True, each.name
+        assert not each.inputs.get("uploads"), f"Docker refuses files for {each.name}, which is read-only"
 
 
 def test_no_container_sets_both_entry_point_and_command(default: Recorded) -> None:
@@ -167,7 +186,7 @@ def test_no_container_sets_both_entry_point_and_command(default: Recorded) -> No
 
 
 def test_every_container_has_limits_log_rotation_and_a_restart_policy(default: Recorded) -> None:
-    for each in default.all(CONTAINER).values():
+    for each in _running(default):
         assert each.inputs["memory"] == each.inputs["memorySwap"] > 0, each.name
         assert each.inputs["logDriver"] == "json-file"
         assert each.inputs["logOpts"] == {"max-file": "3", "max-size": "10m"}
@@ -180,7 +199,12 @@ def test_a_service_is_waited_for_until_it_is_healthy(default: Recorded) -> None:
         inputs = default.of(CONTAINER, role).inputs
         assert inputs["wait"] is True
         assert inputs["healthcheck"]["tests"][0] == "CMD-SHELL"
-        assert default.of(CONTAINER, role).request.replaceOnChanges == ["healthcheck", "init", "networkDatas"]
+        assert default.of(CONTAINER, role).request.replaceOnChanges == [
+            "healthcheck",
+            "init",
+            "networkDatas",
+            "tmpfs",
+        ]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 8, 16, 32])

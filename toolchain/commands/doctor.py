@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from toolchain import contents, deployment, engine, environment, locks, paths, providers, pulumi_cli, stack_file
 from toolchain.commands import init
-from toolchain.docker_objects import Objects, health, is_well, role
+from toolchain.docker_objects import Objects, health, holds_files, is_well, role
 from toolchain.errors import DONE, FAILED, ToolchainError
 from toolchain.session import PROJECT, Session, check_name
 
@@ -137,7 +137,7 @@ def _containers(session: Session) -> Iterator[str]:
             yield f"volume: {resource.name}: is gone from the Docker host, with what was in it. mend: {mend}"
     for container in objects.containers:
         if is_well(container):
-            yield f"ok: {role(container)}: {health(container)}"
+            yield from () if holds_files(container) else (f"ok: {role(container)}: {health(container)}",)
             continue
         said = container.logs(tail=_LAST_LINES).decode(errors="replace").strip().replace("\n", " | ")
         look = f"make logs ROLE={role(container)} STACK={session.stack}"

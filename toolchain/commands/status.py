@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import urllib.request
+from itertools import filterfalse
 from typing import Any
 
 from toolchain import contents, engine
-from toolchain.docker_objects import Objects, health, is_well, output, role
+from toolchain.docker_objects import Objects, health, holds_files, is_well, output, role
 from toolchain.errors import DONE, FAILED
 from toolchain.session import Session
 
@@ -21,10 +21,10 @@ def run(session: Session) -> int:
         print(f"stack {session.stack} is not up. To bring it up: make up STACK={session.stack}")
         return FAILED
     print(f"stack {session.stack}")
-    for container in objects.containers:
+    for container in filterfalse(holds_files, objects.containers):
         image = container.attrs["Config"]["Image"]
         print(f"  {role(container):<16} {health(container):<12} {container.name:<32} {image}")
-    for name, text in (*_versions(objects, outputs), *_sizes(objects), *_addresses(outputs)):
+    for name, text in (*_versions(objects), *_sizes(objects), *_addresses(outputs)):
         print(f"  {name:<16} {text}")
     ill = [container for container in objects.containers if not is_well(container)]
     if ill:
@@ -32,26 +32,24 @@ def run(session: Session) -> int:
     return FAILED if ill else DONE
 
 
-def _versions(objects: Objects, outputs: dict[str, Any]) -> list[tuple[str, str]]:
+def _versions(objects: Objects) -> list[tuple[str, str]]:
     postgres = output(objects.container("postgres"), ["postgres", "--version"])
     minio = output(objects.container("minio"), ["minio", "--version"])
     caddy = output(objects.container("gateway"), ["caddy", "version"])
     return [
-        ("MLflow", _mlflow_version(str(outputs.get("trackingUri", ""))) or "does not answer"),
+        ("MLflow", _mlflow_version(objects) or "does not answer"),
         ("PostgreSQL", postgres.rpartition(" ")[2] if postgres else "does not answer"),
         ("MinIO", minio.split()[2] if minio else "does not answer"),
         ("Caddy", caddy.split()[0] if caddy else "does not answer"),
     ]
 
 
-def _mlflow_version(address: str) -> str | None:
-    if not address.startswith(("http://", "https://")):
+def _mlflow_version(objects: Objects) -> str | None:
+    """The version of a server that answers its own probe."""
+    server = objects.container("server")
+    if server is None or output(server, ["mlflow-stack-probe"]) is None:
         return None
-    try:
-        with urllib.request.urlopen(f"{address}/version", timeout=5) as answer:  # noqa: S310 - looked at above
-            return str(answer.read(100), "utf-8", "replace").strip()
-    except OSError:
-        return None
+    return str(server.labels.get("org.opencontainers.image.version", "unknown"))
 
 
 def _sizes(objects: Objects) -> list[tuple[str, str]]:

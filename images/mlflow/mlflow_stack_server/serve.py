@@ -14,6 +14,8 @@ import subprocess
 import tempfile
 import uuid
 import warnings
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow_stack_server import credentials, database, schema
@@ -59,9 +61,20 @@ def run(settings: Settings) -> None:
             f"MLflow {schema.version()} needs {target.head}. mend: make up (it migrates), or restore a backup"
         )
         raise WrongSchemaError(message)
+    clear_scratch(Path(tempfile.gettempdir()))
     environment = mlflow_environment(settings)
     os.environ.update(environment)
     _serve(settings, environment)
+
+
+def clear_scratch(folder: Path) -> None:
+    """Remove what a server that was killed left of artifacts in transit: the folder outlives the container."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 def mlflow_environment(settings: Settings) -> dict[str, str]:

@@ -1,0 +1,189 @@
+"""Each container is held to the list of docs/hardening.md, and the networks to what stands there, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import pytest
+from docker.models.containers import Container
+
+from tests.stack.harness import REPOSITORY, Stack, execute
+
+PAGE = REPOSITORY / "docs" / "hardening.md"
+RUNNING = ("postgres", "minio", "server", "gateway", "migration")
+FILES_PATH = "/run/mlflow-stack"
+
+#: How long a connection that gets no answer is waited for; one that is answered takes a thousandth of it.
+_SECONDS = 2
+
+
+def _rules() -> Iterator[tuple[str, str, str, str]]:
+    """The rows of the table: rule, field of `docker inspect`, value, exception."""
+    for line in PAGE.read_text(encoding="utf-8").partition("## Networks")[0].splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if line.startswith("| ") and cells[1].startswith("`") and "." in cells[1]:
+            yield cells[0], cells[1].strip("`"), cells[2], cells[3] if len(cells) > 3 else ""
+
+
+RULES = list(_rules())
+
+
+def _holds(value: str, seen: Any, inspected: dict[str, Any], stack: Stack) -> bool:
+    """Whether a field is what the table says: JSON in code marks, or one of the phrases below."""
+    if value.startswith("`"):
+        return (seen or json.loads(value.strip("`")).__class__()) == json.loads(value.strip("`"))
+    binds: list[str] = inspected["HostConfig"]["Binds"]
+    volumes = [bind.split(":") for bind in binds]
+    phrases = {
+        "a user id other than 0": lambda: re.fullmatch(r"[1-9]\d*:[1-9]\d*", str(seen)) is not None,
+        "more than 0": lambda: int(seen) > 0,
+        "equal to `HostConfig.Memory`": lambda: seen == inspected["HostConfig"]["Memory"],
+        "networks of the stack": lambda: bool(seen) and all(name.startswith(f"mlflow-{stack.name}-") for name in seen),
+        "volumes of the stack": lambda: all(name.startswith(f"mlflow-{stack.name}-") for name, *_ in volumes),
+        "files read-only": lambda: [mode for _, path, mode in volumes if path == FILES_PATH] == ["ro"],
+    }
+    return phrases[value]()
+
+
+def test_the_table_is_read_whole() -> None:
+    assert len(RULES) >= 17, "every row of the table is a rule"
+
+
+@pytest.mark.parametrize("role", RUNNING)
+@pytest.mark.parametrize(("rule", "field", "value", "exception"), RULES, ids=[rule[0] for rule in RULES])
+def test_a_container_keeps_the_rule(stack: Stack, role: str, rule: str, field: str, value: str, exception: str) -> None:
+    inspected: dict[str, Any] = stack.container(role).attrs
+    section, name = field.split(".")
+    if exception.startswith(f"{role}: "):
+        value = "`" + exception.split("`")[1] + "`"
+    seen = inspected[section].get(name)
+    assert _holds(value, seen, inspected, stack), f"{role}: {rule}: {field} is {seen!r}, not {value}"
+
+
+@pytest.mark.parametrize("role", [role for role in RUNNING if role != "migration"])
+def test_no_process_of_a_container_is_roots(stack: Stack, role: str) -> None:
+    top: Any = stack.container(role).top(ps_args="-eo uid,pid,args")
+    assert top["Processes"], "a running container has processes"
+    assert not [process for process in top["Processes"] if process[0].strip() == "0"]
+
+
+@pytest.mark.parametrize("role", [role for role in RUNNING if role != "migration"])
+def test_no_process_of_a_container_has_a_capability(stack: Stack, role: str) -> None:
+    status = execute(stack.container(role), ["bash", "-c", "cat /proc/[0-9]*/status"])
+    effective = {line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")}
+    assert effective == {"0000000000000000"}
+
+
+@pytest.mark.parametrize("role", [role for role in RUNNING if role != "migration"])
+def test_a_container_can_write_neither_its_programs_nor_its_credentials(stack: Stack, role: str) -> None:
+    for path in ("/usr/bin/planted", f"{FILES_PATH}/planted", "/planted"):
+        answer: Any = stack.container(role).exec_run(["bash", "-c", f": >{path}"])
+        assert answer.exit_code != 0, f"{path} could be written in {role}"
+
+
+def _open_ports(container: Container, addresses: dict[str, str]) -> dict[str, set[int]]:
+    """What a container reaches of some addresses, of all ports that something in a stack could listen on."""
+    ports = (5000, 5432, 9000, 9001, 2019, 80, 443)
+    probes = [
+        f"(timeout {_SECONDS} bash -c 'exec 3<>/dev/tcp/{address}/{port}' 2>/dev/null && echo {address} {port}) &"
+        for address in addresses.values()
+        for port in ports
+    ]
+    reached = [line.split() for line in execute(container, ["bash", "-c", "\n".join([*probes, "wait"])]).splitlines()]
+    names = {address: name for name, address in addresses.items()}
+    found: dict[str, set[int]] = {}
+    for address, port in reached:
+        found.setdefault(names[address], set()).add(int(port))
+    return found
+
+
+@pytest.fixture
+def hostile(stack: Stack, client: docker.DockerClient) -> Iterator[Container]:
+    """A container of somebody else on the front network."""
+    image = stack.outputs["images"]["server"]
+    made = client.containers.run(
+        image, ["300"], entrypoint=["sleep"], network=f"mlflow-{stack.name}-front", detach=True, init=True
+    )
+    try:
+        yield made
+    finally:
+        made.remove(force=True)
+
+
+#: A pair of addresses that are nobody's (RFC 5737): this host's end of the wire, and the other machine's.
+_NEAR, _OUTSIDE = "198.51.100.1", "198.51.100.2"
+
+_LISTENER = """
+import socket
+server = socket.create_server(("", 8099))
+print("ready", flush=True)
+while True:
+    server.accept()[0].close()
+"""
+
+
+@pytest.fixture
+def outside(tag: str) -> Iterator[str]:
+    """The address of another machine, which knows this host and nothing behind it: a network namespace at a wire."""
+    as_root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+
+    def ip(*arguments: str) -> None:
+        subprocess.run([*as_root, "ip", *arguments], check=True, capture_output=True)
+
+    machine = f"outside-{tag}"
+    near, far = f"{tag}a", f"{tag}b"
+    ip("netns", "add", machine)
+    try:
+        ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", machine)
+        ip("address", "add", f"{_NEAR}/30", "dev", near)
+        ip("link", "set", near, "up")
+        ip("-n", machine, "address", "add", f"{_OUTSIDE}/30", "dev", far)
+        ip("-n", machine, "link", "set", far, "up")
+        command = [*as_root, "ip", "netns", "exec", machine, sys.executable, "-c", _LISTENER]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == "ready\n"
+            try:
+                yield _OUTSIDE
+            finally:
+                subprocess.run([*as_root, "kill", str(listener.pid)], check=False)
+    finally:
+        ip("netns", "delete", machine)  # and the wire with it
+
+
+def _addresses(container: Container) -> list[str]:
+    container.reload()
+    networks: dict[str, Any] = container.attrs["NetworkSettings"]["Networks"]
+    return [str(network["IPAddress"]) for network in networks.values()]
+
+
+def test_a_container_on_the_front_network_reaches_the_gateways_port_and_nothing_else(
+    stack: Stack, client: docker.DockerClient, hostile: Container
+) -> None:
+    addresses = {
+        f"{role} at {address}": address
+        for role in ("postgres", "minio", "server", "gateway")
+        for address in _addresses(stack.container(role))
+    }
+    front = client.networks.get(f"mlflow-{stack.name}-front").attrs["IPAM"]["Config"][0]["Gateway"]
+    reached = _open_ports(hostile, addresses | {"the host": front})
+    ports = {port for found in reached.values() for port in found}
+    assert ports <= {5000}
+    assert {name.split()[0] for name in reached} == {"gateway"}, reached
+
+
+def test_no_store_reaches_an_address_outside_and_the_provider_still_gets_in(stack: Stack, outside: str) -> None:
+    server = execute(stack.container("server"), ["bash", "-c", f"exec 3<>/dev/tcp/{outside}/8099 && echo in"])
+    assert server.strip() == "in", "the tracking server has a way out: else this test proves nothing"
+    for role in ("postgres", "minio"):
+        probe = f"timeout {_SECONDS} bash -c 'exec 3<>/dev/tcp/{outside}/8099'"
+        answer: Any = stack.container(role).exec_run(["bash", "-c", probe])
+        assert answer.exit_code != 0, f"{role} reached an address outside"
+    stack.assert_no_changes(refresh=True)  # asks both stores by their providers
