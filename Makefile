@@ -1,14 +1,14 @@
 # Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy init status logs doctor env engine-stop test lint bench soak venv-test prepare
+.PHONY: help up preview destroy init status logs doctor user ca env engine-stop test lint bench soak venv-test prepare
 
 STACK ?= dev
 PYTHON ?= python3
 SEED ?= 1
 N ?= 25
 # What the commands read from the environment, when it is given on make's command line.
-export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES
+export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET
 
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
@@ -41,6 +41,12 @@ logs: ## the log of a container: ROLE=server (default), gateway, migration, mini
 
 doctor: ## what is wrong with this machine or stack, and the line that mends it
 	@$(stack) doctor
+
+user: ## NAME=ada: a user of MLflow's (auth: basic), with a password that is shown once; RESET=1: a new one
+	@$(stack) user
+
+ca: ## the root certificate of the stack's own authority (tls: internal), for clients to trust
+	@$(stack) ca
 
 env: ## shell exports for a plain `pulumi`: eval "$(make env)"
 	@$(stack) env

@@ -10,6 +10,7 @@ from components.naming import (
     BUCKET_USER,
     CONSOLE_USER,
     MINIO_ROOT,
+    MLFLOW_ADMIN,
     POSTGRES_ADMIN,
     POSTGRES_OWNER,
     POSTGRES_RUNTIME,
@@ -29,6 +30,8 @@ class Credentials:
     minio_root_password: pulumi.Output[str]
     bucket_user_secret: pulumi.Output[str]
     console_user_password: pulumi.Output[str]
+    mlflow_admin_password: pulumi.Output[str]
+    flask_secret: pulumi.Output[str]
     kek_passphrase: pulumi.Output[str]
     webhook_key: pulumi.Output[str]
 
@@ -49,6 +52,7 @@ class Credentials:
             "minioRootUser": MINIO_ROOT,
             "bucketUser": BUCKET_USER,
             "consoleUser": CONSOLE_USER,
+            "mlflowAdminUser": MLFLOW_ADMIN,
         }
         return pulumi.Output.secret(pulumi.Output.all(**values, **users))
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pulumi
 import pulumi_docker as docker
 
-from components.naming import ARTIFACT_STORE_ALIAS, FILES_PATH, TRACKING_SERVER_ALIAS, Naming
-from components.service import File, PublishedPort, ServiceArgs, service_container
+from components.front_door import PORT, FrontDoor
+from components.naming import ARTIFACT_STORE_ALIAS, FILES_PATH, Naming
+from components.service import DATA_VOLUME_IS_KEPT, PublishedPort, ServiceArgs, service_container
 
 GATEWAY_UID = 10003
-PORT = 5000
 _MEMORY_MB = 256
+_HEALTH_PORT = 5080
 
-_PROBE = f"wget -q -O /dev/null http://127.0.0.1:{PORT}/gateway-health"
+#: Every image has this folder, and everybody may write there: the one place where a new volume belongs to nobody.
+_DATA_PATH = "/tmp"  # noqa: S108 - a volume
+
+_PROBE = f"wget -q -O /dev/null http://127.0.0.1:{_HEALTH_PORT}/gateway-health"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +30,14 @@ class GatewayArgs:
         image: Reference of an image with Caddy.
         front: Name of the network where clients in containers find it.
         inner: Names of the networks of what stands behind it.
-        address: Address of the host on which it is published.
-        port: Port there.
+        door: The address that it answers at, and its certificate.
     """
 
     naming: Naming
     image: str
     front: pulumi.Input[str]
     inner: Sequence[pulumi.Input[str]]
-    address: str
-    port: int
+    door: FrontDoor
     after: Sequence[pulumi.Resource]
 
 
@@ -48,14 +49,21 @@ class Gateway(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlflow-stack:index:Gateway", name, None, opts)
-        caddyfile = Path(__file__).parent.parent / "images" / "gateway" / "Caddyfile"
+        settings = args.door.settings
+        # Certificates, and the key of an authority that clients are told to trust: kept, whatever `tls` is.
+        data = docker.Volume(
+            "gateway-data",
+            name=args.naming.data_volume("gateway"),
+            labels=args.naming.volume_labels("gateway"),
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=DATA_VOLUME_IS_KEPT),
+        )
         self._container = service_container(
             ServiceArgs(
                 naming=args.naming,
                 role="gateway",
                 image=args.image,
                 uid=GATEWAY_UID,
-                networks=[(args.front, [TRACKING_SERVER_ALIAS]), *((network, []) for network in args.inner)],
+                networks=[(args.front, args.door.aliases), *((network, []) for network in args.inner)],
                 memory_mb=_MEMORY_MB,
                 probe=_PROBE,
                 command=["caddy", "run", "--config", f"{FILES_PATH}/Caddyfile", "--adapter", "caddyfile"],
@@ -63,12 +71,16 @@ class Gateway(pulumi.ComponentResource):
                     # By container name: on the front network `mlflow-server` is the gateway itself.
                     "SERVER_UPSTREAM": f"{args.naming.container('server')}:5000",
                     "ARTIFACT_UPSTREAM": f"{ARTIFACT_STORE_ALIAS}:9000",
-                    # Where its user may write; there is nothing to keep.
-                    "XDG_CONFIG_HOME": "/tmp",  # noqa: S108 - in the container's own file system
-                    "XDG_DATA_HOME": "/tmp",  # noqa: S108 - see above
+                    "GATEWAY_STORAGE": f"{_DATA_PATH}/caddy",
+                    # Where its user may write.
+                    "XDG_CONFIG_HOME": _DATA_PATH,
+                    "XDG_DATA_HOME": _DATA_PATH,
+                    **args.door.environment,
                 },
-                files={"Caddyfile": File(caddyfile.read_text(encoding="utf-8"))},
-                ports=[PublishedPort(PORT, args.port, args.address)],
+                files=args.door.files,
+                ports=[PublishedPort(PORT, settings.mlflow_port, settings.bind_address)],
+                volumes={_DATA_PATH: data.name},
+                tmpfs={},
                 # The vendor's binary bears this capability as a file attribute and can't be run where it is out of
                 # reach. The process does not get it: it is not root and may gain no privileges.
                 capabilities=["NET_BIND_SERVICE"],

@@ -25,6 +25,7 @@ class MigrationArgs:
         network: Name of PostgreSQL's network.
         database_name: Database of the backend store.
         owner_password: Password of the role that owns it.
+        auth: Whose users are kept in the database beside the runs: MLflow's own (`basic`) or nobody's (`none`).
         attempt: Names the attempt; another value makes the job run again (see `preflight.migration_attempt`).
         after: What must be there before.
     """
@@ -34,6 +35,7 @@ class MigrationArgs:
     network: pulumi.Input[str]
     database_name: pulumi.Input[str]
     owner_password: pulumi.Output[str]
+    auth: str
     attempt: str
     after: Sequence[pulumi.Resource]
 
@@ -58,7 +60,10 @@ class Migration(pulumi.ComponentResource):
                 memory_mb=_MEMORY_MB,
                 probe=None,
                 command=["migrate"],
-                environment=database_environment(POSTGRES_OWNER, args.database_name),
+                environment={
+                    **database_environment(POSTGRES_OWNER, args.database_name),
+                    "MLFLOW_STACK_AUTH": args.auth,
+                },
                 files={"pg-service.conf": service_file(args.owner_password)},
                 tmpfs={**HOME_IN_MEMORY, "/tmp": memory_folder(64)},  # noqa: S108 - in the container's own memory
                 labels={"attempt": args.attempt},

@@ -13,6 +13,7 @@ from components.naming import (
     ARTIFACT_STORE_ALIAS,
     BUCKET_USER,
     FILES_PATH,
+    MLFLOW_ADMIN,
     POSTGRES_RUNTIME,
     TRACKING_SERVER_ALIAS,
     Naming,
@@ -37,6 +38,8 @@ class MlflowServerArgs:
         bucket_user_secret: Secret of the bucket user.
         kek_passphrase: Encrypts the secrets that MLflow keeps in its database.
         webhook_key: Encrypts the secrets of webhooks there.
+        admin_password: Password of the first user, with `auth: basic`.
+        flask_secret: Signs the forms of MLflow's sign-up page, with `auth: basic`.
         migrated: Output of the migration; the server is stopped whenever it changes.
         after: What must be there before.
     """
@@ -51,6 +54,8 @@ class MlflowServerArgs:
     bucket_user_secret: pulumi.Output[str]
     kek_passphrase: pulumi.Output[str]
     webhook_key: pulumi.Output[str]
+    admin_password: pulumi.Output[str]
+    flask_secret: pulumi.Output[str]
     migrated: pulumi.Output[str]
     after: Sequence[pulumi.Resource]
 
@@ -80,6 +85,7 @@ class MlflowServer(pulumi.ComponentResource):
             "MLFLOW_S3_ENDPOINT_URL": f"http://{ARTIFACT_STORE_ALIAS}:9000",
             "MLFLOW_STACK_ALLOWED_HOSTS": ",".join(allowed_hosts(settings, args.naming)),
             "MLFLOW_STACK_ARTIFACT_ACCESS": settings.artifact_access,
+            "MLFLOW_STACK_AUTH": settings.auth,
             "MLFLOW_STACK_BUCKET": args.bucket_name,
             "MLFLOW_STACK_JOB_RUNNER": str(settings.job_runner).lower(),
             "MLFLOW_STACK_MAX_OVERFLOW": str(max_overflow),
@@ -89,6 +95,22 @@ class MlflowServer(pulumi.ComponentResource):
             # kind of dependency by which Pulumi stops one before it replaces the other.
             "MLFLOW_STACK_MIGRATION": args.migrated,
         }
+        files = {
+            "pg-service.conf": service_file(args.runtime_password),
+            "aws-credentials": File(
+                args.bucket_user_secret.apply(
+                    lambda secret: f"[default]\naws_access_key_id = {BUCKET_USER}\naws_secret_access_key = {secret}\n"
+                )
+            ),
+            "kek-passphrase": File(args.kek_passphrase),
+            "webhook-key": File(args.webhook_key),
+        }
+        if settings.auth == "basic":
+            environment |= {
+                "MLFLOW_STACK_ADMIN_USER": MLFLOW_ADMIN,
+                "MLFLOW_STACK_DEFAULT_PERMISSION": settings.default_permission,
+            }
+            files |= {"admin-password": File(args.admin_password), "flask-secret": File(args.flask_secret)}
         # Artifacts in transit: too large for memory.
         scratch = docker.Volume(
             "server-scratch",
@@ -107,18 +129,7 @@ class MlflowServer(pulumi.ComponentResource):
                 probe=http_probe(PORT, "/health"),
                 command=["serve"],
                 environment=environment,
-                files={
-                    "pg-service.conf": service_file(args.runtime_password),
-                    "aws-credentials": File(
-                        args.bucket_user_secret.apply(
-                            lambda secret: (
-                                f"[default]\naws_access_key_id = {BUCKET_USER}\naws_secret_access_key = {secret}\n"
-                            )
-                        )
-                    ),
-                    "kek-passphrase": File(args.kek_passphrase),
-                    "webhook-key": File(args.webhook_key),
-                },
+                files=files,
                 volumes={"/tmp": scratch.name},  # noqa: S108 - in the container
                 tmpfs=HOME_IN_MEMORY,
                 stop_seconds=30,

@@ -29,6 +29,7 @@ POSTGRES_RUNTIME = "mlflowuser"
 MINIO_ROOT = "mlflow-root"
 BUCKET_USER = "mlflow-bucket"
 CONSOLE_USER = "mlflow-console"
+MLFLOW_ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)

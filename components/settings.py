@@ -39,8 +39,13 @@ DEFAULT_MLFLOW_VERSION = "3.17.2"
 MAX_CONNECTIONS = 200
 #: Connections kept for the migration job, the provider, the health check, a backup and a person with psql.
 CONNECTION_RESERVE = 24
-#: SQLAlchemy engines a worker may hold at once: the tracking store's and the model registry's.
+#: SQLAlchemy engines a worker may hold at once: the tracking store's and the model registry's; that of the users comes
+#: on top with `auth: basic`.
 ENGINES_PER_WORKER = 2
+
+#: From this version on MLflow's users may share a database with its runs: they have a version table of their own, and
+#: the server can be told to deny what no rule allows.
+OLDEST_WITH_AUTH = (3, 17, 0)
 
 #: Memory a tracking server needs, in MiB: what is shared by all workers, and what each adds under load.
 SERVER_BASE_MB = 512
@@ -74,6 +79,9 @@ def _bucket_name(value: str) -> str:
 
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
+#: The Docker daemon publishes it, so it may be one of those that only root may take.
+FrontPort = Annotated[int, Field(ge=1, le=65535)]
+File = Annotated[str | None, Field(max_length=4096)]
 Image = Annotated[str | None, Field(max_length=512), AfterValidator(_image)]
 
 
@@ -82,8 +90,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
-    mlflow_port: Port = Field(
-        5001, description="Port of the front door: UI, API and artifacts of MLflow, on `bindAddress`."
+    mlflow_port: FrontPort = Field(
+        5001,
+        description="Port of the front door: UI, API and artifacts of MLflow, on `bindAddress`. With `tls: acme` the "
+        "authority connects to port 443 of `publicHost`, which must lead here.",
     )
     minio_api_port: Port = Field(
         9000,
@@ -98,8 +108,8 @@ class Settings(BaseModel):
     )
     allow_insecure_public_bind: bool = Field(
         False,
-        description="Let `bindAddress` be other than loopback although everybody who reaches the port can then "
-        "read and change every run: there is neither a login nor encryption.",
+        description="Let `bindAddress` be other than loopback without `auth` or without `tls`, although everybody who "
+        "reaches the port can then read and change every run, or read passwords on the way.",
     )
     public_host: str | None = Field(
         None,
@@ -107,6 +117,40 @@ class Settings(BaseModel):
         pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$",
         description="Host name under which clients reach the front door, beside localhost and private addresses; "
         "MLflow answers 403 to any other name.",
+    )
+    auth: Literal["none", "basic"] = Field(
+        "none",
+        description="`basic`: MLflow's own users, passwords and permissions, kept in the backend store; the first user "
+        "is `admin`. Everything but `/health` then wants a login.",
+    )
+    default_permission: Literal["NO_PERMISSIONS", "READ", "USE", "EDIT", "MANAGE"] = Field(
+        "NO_PERMISSIONS",
+        description="With `auth: basic`, what a user may do with what others made, unless granted otherwise.",
+    )
+    allow_artifacts_past_auth: bool = Field(
+        False,
+        description="Let `artifactAccess: direct` go together with `auth: basic`, although every client then holds a "
+        "key to all artifacts, whatever it may do with the experiments they belong to.",
+    )
+    tls: Literal["off", "internal", "files", "acme"] = Field(
+        "off",
+        description="HTTPS at the front door, as `publicHost`. `internal`: by a certificate authority of the stack's "
+        "own (`make ca` prints it); `files`: by `tlsCertFile` and `tlsKeyFile`; `acme`: by a certificate that the "
+        "gateway gets and renews by itself.",
+    )
+    tls_cert_file: File = Field(
+        None, description="With `tls: files`: the certificate and its chain, as PEM, on the machine that runs `up`."
+    )
+    tls_key_file: File = Field(None, description="With `tls: files`: its private key, as PEM without a passphrase.")
+    acme_directory: str | None = Field(
+        None,
+        max_length=2048,
+        pattern=r"^https://[^\s]+$",
+        description="With `tls: acme`: the authority's directory; unset: Let's Encrypt.",
+    )
+    acme_ca_file: File = Field(
+        None,
+        description="With `acmeDirectory`: the root certificate (PEM) that the authority's own HTTPS is signed by.",
     )
     workers: int = Field(4, ge=1, le=32, description="Worker processes of the tracking server.")
     job_runner: bool = Field(
@@ -179,13 +223,8 @@ class Settings(BaseModel):
                     "example": self.least_server_memory_mb,
                 },
             )
-        if not ipaddress.ip_address(self.bind_address).is_loopback and not self.allow_insecure_public_bind:
-            raise PydanticCustomError(
-                "together",
-                "every machine that reaches this address could read and change every run; only a loopback "
-                "address is allowed unless allowInsecurePublicBind is true",
-                {"key": "bindAddress", "value": self.bind_address, "example": "127.0.0.1"},
-            )
+        self._check_exposure()
+        self._check_tls()
         if self.database_name in {"postgres", "template0", "template1"}:
             raise PydanticCustomError(
                 "together",
@@ -193,6 +232,72 @@ class Settings(BaseModel):
                 {"key": "databaseName", "value": self.database_name, "example": "mlflow"},
             )
         return self
+
+    def _check_exposure(self) -> None:
+        public = not ipaddress.ip_address(self.bind_address).is_loopback
+        if public and not (self.is_safe_in_public or self.allow_insecure_public_bind):
+            raise PydanticCustomError(
+                "together",
+                "every machine that reaches this address could read and change every run; only a loopback "
+                "address is allowed unless auth is basic and tls is on, or allowInsecurePublicBind is true",
+                {"key": "bindAddress", "value": self.bind_address, "example": "127.0.0.1"},
+            )
+        if self.auth == "basic" and self.artifact_access == "direct" and not self.allow_artifacts_past_auth:
+            raise PydanticCustomError(
+                "together",
+                "every client would hold a key to all artifacts, past the permissions of auth: basic; only proxied is "
+                "allowed with it unless allowArtifactsPastAuth is true",
+                {"key": "artifactAccess", "value": self.artifact_access, "example": "proxied"},
+            )
+        if self.auth == "basic" and _version(self.mlflow_version) < OLDEST_WITH_AUTH:
+            raise PydanticCustomError(
+                "together",
+                "keeps its users beside the runs only from MLflow {oldest} on, and mlflowVersion is {version}",
+                {
+                    "key": "auth",
+                    "value": self.auth,
+                    "oldest": ".".join(map(str, OLDEST_WITH_AUTH)),
+                    "version": self.mlflow_version,
+                    "example": "none",
+                },
+            )
+
+    def _check_tls(self) -> None:
+        if self.tls != "off" and self.public_host is None:
+            raise PydanticCustomError(
+                "together",
+                "a certificate is for a name, and publicHost is not set",
+                {"key": "tls", "value": self.tls, "mend": "pulumi config set publicHost NAME"},
+            )
+        for name, mode, needed in (
+            ("tls_cert_file", "files", True),
+            ("tls_key_file", "files", True),
+            ("acme_directory", "acme", False),
+            ("acme_ca_file", "acme", False),
+        ):
+            key, value = to_camel(name), getattr(self, name)
+            if value is None and needed and self.tls == mode:
+                raise PydanticCustomError(
+                    "together",
+                    "this key is needed with tls: {mode}",
+                    {
+                        "key": key,
+                        "value": "(not set)",
+                        "mode": mode,
+                        "mend": f"pulumi config set {key} /path/to/file.pem",
+                    },
+                )
+            if value is not None and self.tls != mode:
+                raise PydanticCustomError(
+                    "together",
+                    "has no effect without tls: {mode}",
+                    {"key": key, "value": value, "mode": mode, "mend": f"pulumi config rm {key}"},
+                )
+
+    @property
+    def is_safe_in_public(self) -> bool:
+        """Whether the front door may be reached by machines that are not trusted."""
+        return self.auth == "basic" and self.tls != "off"
 
     @property
     def least_server_memory_mb(self) -> int:
@@ -208,10 +313,15 @@ class Settings(BaseModel):
     def connection_pool(self) -> tuple[int, int]:
         """SQLAlchemy's `(pool_size, max_overflow)` of one engine, so that all workers fit into PostgreSQL."""
         job_runner_workers = 2 if self.job_runner else 0
-        share = (MAX_CONNECTIONS - CONNECTION_RESERVE) // ((self.workers + job_runner_workers) * ENGINES_PER_WORKER)
+        engines = ENGINES_PER_WORKER + (1 if self.auth == "basic" else 0)
+        share = (MAX_CONNECTIONS - CONNECTION_RESERVE) // ((self.workers + job_runner_workers) * engines)
         # MLflow takes an overflow of 0 for "not set", so each pool may grow by one at least.
         pool_size = max(1, min(5, share - 1))
         return pool_size, max(1, min(10, share - pool_size))
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))
 
 
 def _token() -> str:
@@ -262,6 +372,8 @@ SECRETS: tuple[Secret, ...] = (
     Secret("minioRootPassword", "MinIO's root user: the provider and the MinIO container alone use it."),
     Secret("bucketUserSecret", "The bucket user: sees the artifact store's bucket only."),
     Secret("consoleUserPassword", "The console user: looks at the bucket, changes nothing."),
+    Secret("mlflowAdminPassword", "MLflow's first user, `admin`, with `auth: basic`; set at every start."),
+    Secret("flaskSecret", "Signs the forms of MLflow's sign-up page, with `auth: basic`."),
     Secret("kekPassphrase", "Encrypts the secrets that MLflow keeps in its database; keep it with a backup."),
     Secret(
         "webhookKey",
@@ -277,7 +389,6 @@ SECRET_KEYS: tuple[str, ...] = tuple(secret.key for secret in SECRETS)
 _EXAMPLES: dict[str, str] = {
     "bool_parsing": "true",
     "address": "127.0.0.1",
-    "literal_error": "proxied",
 }
 
 
@@ -340,7 +451,7 @@ def _problem(detail: ErrorDetails) -> Problem:
         key, value = str(context["key"]), str(context["value"])
         default = Settings.model_fields[to_snake(key)].default
         example = context.get("example", default if str(default) != value else int(value) + 1)
-        return Problem(key, value, detail["msg"], f"pulumi config set {key} {example}")
+        return Problem(key, value, detail["msg"], str(context.get("mend", f"pulumi config set {key} {example}")))
     key = str(detail["loc"][0])
     value = str(detail["input"])
     if detail["type"] == "extra_forbidden":

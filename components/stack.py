@@ -11,20 +11,19 @@ from components import verification
 from components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from components.backend_store import BackendStore, BackendStoreArgs
 from components.credentials import Credentials
+from components.front_door import FrontDoor
 from components.gateway import Gateway, GatewayArgs
 from components.image import BuiltImage, PulledImage, base_images, minio_build, mlflow_build
 from components.migration import Migration, MigrationArgs
 from components.minio_server import MinioServer, MinioServerArgs
 from components.mlflow_server import MlflowServer, MlflowServerArgs
-from components.naming import BUCKET_USER, SERVICES, Naming
+from components.naming import BUCKET_USER, MLFLOW_ADMIN, SERVICES, Naming
 from components.network import Networks, NetworksArgs
 from components.postgres_server import PostgresServer, PostgresServerArgs
 from components.preflight import FIRST_ATTEMPT
 from components.settings import Settings
 
 _LOOPBACK = "127.0.0.1"
-#: Bind addresses that stand for every address of the host: a client needs one it can go to.
-_EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,7 @@ class MlflowStack(pulumi.ComponentResource):
         settings, secret = args.settings, args.credentials
         self._args = args
         self._naming = naming = Naming(args.stack)
+        self._door = door = FrontDoor(settings, naming)
         here = pulumi.ResourceOptions(
             parent=self,
             providers={"docker": docker.Provider("docker", opts=pulumi.ResourceOptions(parent=self))},
@@ -114,8 +114,7 @@ class MlflowStack(pulumi.ComponentResource):
                 image=gateway_image.reference,
                 front=networks.front,
                 inner=[networks.app, networks.artifact],
-                address=settings.bind_address,
-                port=settings.mlflow_port,
+                door=door,
                 after=built,
             ),
             here,
@@ -134,7 +133,7 @@ class MlflowStack(pulumi.ComponentResource):
             ),
             here,
         )
-        reachable = _LOOPBACK if api_address in _EVERYWHERE else api_address
+        reachable = door.address if settings.artifact_access == "direct" else _LOOPBACK
         artifact_store = ArtifactStore(
             "artifact-store",
             ArtifactStoreArgs(
@@ -156,6 +155,7 @@ class MlflowStack(pulumi.ComponentResource):
                 network=networks.backend,
                 database_name=backend_store.database_name,
                 owner_password=secret.postgres_owner_password,
+                auth=settings.auth,
                 attempt=args.migration_attempt,
                 after=[mlflow_image, *backend_store.ready],
             ),
@@ -174,13 +174,14 @@ class MlflowStack(pulumi.ComponentResource):
                 bucket_user_secret=secret.bucket_user_secret,
                 kek_passphrase=secret.kek_passphrase,
                 webhook_key=secret.webhook_key,
+                admin_password=secret.mlflow_admin_password,
+                flask_secret=secret.flask_secret,
                 migrated=migration.done,
                 after=[mlflow_image, *artifact_store.ready],
             ),
             here,
         )
         self._api_host = reachable
-        self._front_host = _LOOPBACK if settings.bind_address in _EVERYWHERE else settings.bind_address
         self._verified = pulumi.Output.all(
             server.container.id,
             gateway.container.id,
@@ -188,29 +189,26 @@ class MlflowStack(pulumi.ComponentResource):
             postgres.container.id,
             secret.postgres_runtime_password,
             secret.bucket_user_secret,
-        ).apply(lambda values: self._verify(values[-2], values[-1]))
-        self.register_outputs({"trackingUri": self.tracking_uri})
+            secret.mlflow_admin_password,
+        ).apply(lambda values: self._verify(*values[-3:]))
+        self.register_outputs({"trackingUri": door.url})
 
-    def _verify(self, runtime_password: str, bucket_user_secret: str) -> bool:
+    def _verify(self, runtime_password: str, bucket_user_secret: str, admin_password: str) -> bool:
         if not pulumi.runtime.is_dry_run():
             settings = self._args.settings
             endpoints = verification.Endpoints(
                 postgres_host=_LOOPBACK,
                 postgres_port=settings.postgres_port,
                 minio=f"{self._api_host}:{settings.minio_api_port}",
-                front_door=f"{self._front_host}:{settings.mlflow_port}",
+                front_door=self._door,
             )
-            verification.verify(
-                settings, endpoints, runtime_password=runtime_password, bucket_user_secret=bucket_user_secret
+            logins = verification.Logins(
+                runtime_password=runtime_password,
+                bucket_user_secret=bucket_user_secret,
+                admin_password=admin_password if settings.auth == "basic" else None,
             )
+            verification.verify(settings, endpoints, logins)
         return True
-
-    @property
-    def tracking_uri(self) -> str:
-        """Where a client on this machine, or one that knows `publicHost`, finds the front door."""
-        settings = self._args.settings
-        host = settings.public_host or ("localhost" if self._front_host == _LOOPBACK else self._front_host)
-        return f"http://{host}:{settings.mlflow_port}"
 
     @property
     def outputs(self) -> dict[str, pulumi.Input[object]]:
@@ -218,7 +216,12 @@ class MlflowStack(pulumi.ComponentResource):
         settings, secret = self._args.settings, self._args.credentials
         api_host = "localhost" if self._api_host == _LOOPBACK else self._api_host
         api_url = f"http://{api_host}:{settings.minio_api_port}"
-        client_env: dict[str, pulumi.Input[str]] = {"MLFLOW_TRACKING_URI": self.tracking_uri}
+        client_env: dict[str, pulumi.Input[str]] = {"MLFLOW_TRACKING_URI": self._door.url}
+        if settings.auth == "basic":
+            client_env |= {
+                "MLFLOW_TRACKING_USERNAME": MLFLOW_ADMIN,
+                "MLFLOW_TRACKING_PASSWORD": secret.mlflow_admin_password,
+            }
         if settings.artifact_access == "direct":
             client_env |= {
                 "MLFLOW_S3_ENDPOINT_URL": api_url,
@@ -226,7 +229,7 @@ class MlflowStack(pulumi.ComponentResource):
                 "AWS_SECRET_ACCESS_KEY": secret.bucket_user_secret,
             }
         return {
-            "trackingUri": self.tracking_uri,
+            "trackingUri": self._door.url,
             "minioConsoleUrl": f"http://localhost:{settings.minio_console_port}",
             "minioApiUrl": api_url,
             "artifactRoot": f"s3://{settings.bucket_name}/",

@@ -14,10 +14,11 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from http import HTTPStatus
 
 from components.errors import Failure
+from components.front_door import FrontDoor
+from components.front_door_client import FrontDoorClient
 from components.naming import BUCKET_USER, POSTGRES_RUNTIME
 from components.settings import Settings
 
@@ -27,12 +28,27 @@ _PREFIX = ".mlflow-stack-check"
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where the check finds the parts of the stack, as `host:port` addresses of this machine."""
+    """Where the check finds the parts of the stack; the stores as addresses of this machine."""
 
     postgres_host: str
     postgres_port: int
     minio: str
-    front_door: str
+    front_door: FrontDoor
+
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """What the check logs in by.
+
+    Attributes:
+        runtime_password: Of the run-time role.
+        bucket_user_secret: Of the bucket user.
+        admin_password: Of MLflow's first user; None without logins.
+    """
+
+    runtime_password: str
+    bucket_user_secret: str
+    admin_password: str | None
 
 
 def prepare() -> None:
@@ -41,16 +57,16 @@ def prepare() -> None:
         threading.Thread(target=importlib.import_module, args=(name,), daemon=True).start()
 
 
-def verify(settings: Settings, endpoints: Endpoints, *, runtime_password: str, bucket_user_secret: str) -> None:
+def verify(settings: Settings, endpoints: Endpoints, logins: Logins) -> None:
     """Write, read and take back at each of the three places, all at once.
 
     Raises:
         Failure: One of them does not work; it names all that do not.
     """
     checks: list[tuple[str, Callable[[], None]]] = [
-        ("backend store", lambda: _row(settings, endpoints, runtime_password)),
-        ("artifact store", lambda: _object(settings, endpoints, bucket_user_secret)),
-        ("front door", lambda: _artifact(settings, endpoints)),
+        ("backend store", lambda: _row(settings, endpoints, logins.runtime_password)),
+        ("artifact store", lambda: _object(settings, endpoints, logins.bucket_user_secret)),
+        ("front door", lambda: _artifact(settings, FrontDoorClient(endpoints.front_door, logins.admin_password))),
     ]
     with ThreadPoolExecutor(len(checks)) as at_once:
         reasons = at_once.map(_reason, [check for _, check in checks])
@@ -109,27 +125,26 @@ def _object(settings: Settings, endpoints: Endpoints, secret: str) -> None:
         raise ValueError("an object read back differs from what was written")
 
 
-def _artifact(settings: Settings, endpoints: Endpoints) -> None:
+def _artifact(settings: Settings, client: FrontDoorClient) -> None:
     if settings.artifact_access == "direct":
-        _http("GET", f"http://{endpoints.front_door}/health")
+        client.ask("GET", "/health")
         return
-    url = f"http://{endpoints.front_door}/api/2.0/mlflow-artifacts/artifacts/{_PREFIX}/{uuid.uuid4()}"
+    path = f"/api/2.0/mlflow-artifacts/artifacts/{_PREFIX}/{uuid.uuid4()}"
     body = uuid.uuid4().bytes
-    _http("PUT", url, body)
+    client.ask("PUT", path, body)
     try:
-        read = _http("GET", url)
+        read = client.ask("GET", path)
     finally:
-        _http("DELETE", url)
+        client.ask("DELETE", path)
     if read != body:
         raise ValueError("an artifact read back differs from what was written")
+    if settings.auth == "basic":
+        _login(client)
 
 
-def _http(method: str, url: str, body: bytes | None = None) -> bytes:
-    request = Request(url, data=body, method=method)  # noqa: S310 - always http, to this stack
-    try:
-        with urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310 - see above
-            return bytes(response.read())
-    except HTTPError as error:
-        raise ValueError(f"{method} {url} answered {error.code}") from None
-    except URLError as error:
-        raise ValueError(f"{method} {url}: {error.reason}") from None
+def _login(client: FrontDoorClient) -> None:
+    """Nobody comes in without a login, or with a wrong one."""
+    for who, password in (("without a login", None), ("with a wrong password", uuid.uuid4().hex)):
+        status = FrontDoorClient(client.door, password).status("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")
+        if status != HTTPStatus.UNAUTHORIZED:
+            raise ValueError(f"{who} it answered {status} instead of {HTTPStatus.UNAUTHORIZED}")

@@ -20,6 +20,8 @@ COMMANDS: Mapping[str, str] = {
     "status": "health, versions, sizes and URLs",
     "logs": "the log of a container",
     "doctor": "what is wrong with this machine or stack, and the line that mends it",
+    "user": "make a user of MLflow's, or give one a new password, and show the password once",
+    "ca": "the root certificate of the stack's own authority, for clients to trust",
     "env": "shell exports with which a plain `pulumi` finds the same CLI, state and passphrase",
     "prepare": "get the Docker engine, the Pulumi CLI, the plugins and the base images",
     "engine-stop": "stop a Docker daemon that was started from here",
@@ -59,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what, description=what, parents=[shared], allow_abbrev=False)
         if name == "destroy":
             command.add_argument("--yes", action="store_true", help="do not ask (also: YES=1 in the environment)")
+        if name == "user":
+            command.add_argument("name", nargs="?", default=os.environ.get("NAME", ""), help="the user's")
+            reset = os.environ.get("RESET") == "1"
+            command.add_argument(
+                "--reset", action="store_true", default=reset, help="a new password for a user who is there"
+            )
         if name == "logs":
             command.add_argument("--role", default=os.environ.get("ROLE", ""), help="whose log (default: server)")
             command.add_argument("--tail", type=int, default=200, metavar="N", help="the last N lines")
@@ -68,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
     """The commands; what one of them does not need is not imported for it."""
-    from toolchain.commands import destroy, doctor, engine_stop, env, init, logs, prepare, preview, status, up  # noqa: PLC0415 - after the usage  # noqa: PLC0415
+    from toolchain.commands import ca, destroy, doctor, engine_stop, env, init, logs, prepare, preview, status, up, user  # noqa: PLC0415 - after the usage  # noqa: PLC0415
     from toolchain.session import open_session  # noqa: PLC0415
 
     stack: str = given.stack
@@ -80,6 +88,8 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         "status": lambda: status.run(open_session(stack)),
         "logs": lambda: logs.run(open_session(stack), given.role, given.tail, follow=given.follow),
         "doctor": lambda: doctor.run(stack),
+        "user": lambda: user.run(open_session(stack), given.name, reset=given.reset),
+        "ca": lambda: ca.run(open_session(stack)),
         "env": lambda: env.run(open_session(stack)),
         "prepare": lambda: prepare.run(stack),
         "engine-stop": engine_stop.run,

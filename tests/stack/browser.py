@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +52,10 @@ class Browser:
         assert element is not None
         return element
 
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until something is so."""
+        self._wait.until(lambda _: condition(), f"not so at {self.driver.current_url}: {what}; {self.text}")
+
     def see_text(self, text: str) -> WebElement:
         """Wait until an element shows exactly this text."""
         return self.see(f'//*[normalize-space(text())="{text}"]')
@@ -92,13 +96,13 @@ def _installed(*names: str) -> str:
 
 
 @contextmanager
-def open_browser(folder: Path) -> Generator[Browser]:
-    """A fresh browser with a profile and a download folder of its own."""
+def open_browser(folder: Path, *more: str) -> Generator[Browser]:
+    """A fresh browser with a profile and a download folder of its own; `more` are arguments for it."""
     downloads = folder / "downloads"
     downloads.mkdir()
     options = Options()
     options.binary_location = _installed("chromium", "google-chrome")
-    for argument in ("--headless=new", "--window-size=1440,1000", "--disable-dev-shm-usage", "--disable-gpu"):
+    for argument in ("--headless=new", "--window-size=1440,1000", "--disable-dev-shm-usage", "--disable-gpu", *more):
         options.add_argument(argument)
     options.add_argument(f"--user-data-dir={folder / 'profile'}")
     if os.geteuid() == 0:

@@ -10,12 +10,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import docker
 import pytest
 
 from tests.stack.harness import REPOSITORY, Checkout, Stack, deployed
+
+if TYPE_CHECKING:
+    from tests.stack.secure import Secure
 
 SUITE = Path(__file__).with_name("client_suite.py")
 
@@ -27,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the screenshots to docs/screenshots instead of a temporary folder",
     )
+    parser.addoption("--large-mib", type=int, default=1024, help="size of the artifact that is streamed over HTTPS")
     parser.addoption("--drill-seed", type=int, default=1, help="what the random drills depend on")
     parser.addoption("--drills", type=int, default=1, help="how many random drills of each kind")
     parser.addoption("--drill", type=int, action="append", help="the number of one drill to run; repeatable")
@@ -68,6 +72,17 @@ def stack(client: docker.DockerClient, checkout: Checkout, tag: str) -> Iterator
     """
     with deployed(checkout, tag) as shared:
         yield shared
+
+
+@pytest.fixture(scope="session")
+def secure(
+    client: docker.DockerClient, checkout: Checkout, tag: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Secure]:
+    """A stack with logins and HTTPS by its own authority, shared like the other one."""
+    from tests.stack.secure import SETTINGS, Secure  # noqa: PLC0415 - needs what stands below
+
+    with deployed(checkout, f"{tag}s", **SETTINGS) as made:
+        yield Secure(made, tmp_path_factory.mktemp("secure"))
 
 
 @dataclass(frozen=True, slots=True)

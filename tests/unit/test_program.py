@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.errors import Failure
 from components.naming import SERVICES
-from components.settings import MAX_CONNECTIONS, PROJECT
+from components.settings import MAX_CONNECTIONS, PROJECT, SECRET_KEYS
 from tests.unit.recording import Recorded, Registered, run_stack
 
 CONTAINER = "docker:index/container:Container"
@@ -131,7 +132,7 @@ def test_every_published_port_states_address_and_external_port(default: Recorded
 
 def test_no_credential_stands_in_an_environment_a_command_or_a_label(default: Recorded) -> None:
     credentials = [value for key, value in default.outputs["credentials"].items() if not key.endswith("User")]
-    assert len(credentials) == 8
+    assert len(credentials) == len(SECRET_KEYS)
     for each in default.all(CONTAINER).values():
         visible = {key: value for key, value in each.inputs.items() if key != "uploads"}
         text = json.dumps(visible)
@@ -163,7 +164,53 @@ def test_each_credential_reaches_only_who_needs_it(default: Recorded) -> None:
         "consoleUserPassword": {"console-user"},
         "kekPassphrase": {"server-files"},
         "webhookKey": {"server-files"},
+        "mlflowAdminPassword": set(),
+        "flaskSecret": set(),
     }
+
+
+def test_with_logins_the_server_alone_has_their_credentials() -> None:
+    recorded = run_stack({"auth": "basic"})
+    for key in ("mlflowAdminPassword", "flaskSecret"):
+        value: str = recorded.outputs["credentials"][key]
+        holders = {each.name for each in recorded.resources.values() if value in json.dumps(each.inputs, default=str)}
+        assert holders == {"server-files"}, key
+    assert recorded.outputs["clientEnv"]["MLFLOW_TRACKING_USERNAME"] == "admin"
+    for role in ("server", "migration"):
+        assert _envs(recorded, role)["MLFLOW_STACK_AUTH"] == "basic", f"{role} must know of the users"
+
+
+@pytest.mark.parametrize("tls", ["internal", "acme"])
+def test_with_tls_the_front_door_is_known_by_its_public_name(tls: str) -> None:
+    recorded = run_stack({"tls": tls, "publicHost": "ml.example.org", "mlflowPort": "443"})
+    assert recorded.outputs["trackingUri"] == "https://ml.example.org", "the usual port is left out"
+    envs = _envs(recorded, "gateway")
+    assert envs["GATEWAY_TLS"] == tls
+    assert envs["GATEWAY_ADDRESS"].startswith("https://ml.example.org:5000")
+    networks: list[dict[str, Any]] = recorded.of(CONTAINER, "gateway").inputs["networksAdvanced"]
+    front = next(network for network in networks if network["name"].endswith("-front"))
+    assert "ml.example.org" in front["aliases"], "a container comes by the name that the certificate is for"
+
+
+def test_a_certificate_that_the_user_brings_reaches_the_gateway_and_its_key_is_secret(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    certificate.write_text("the certificate", encoding="utf-8")
+    key.write_text("the private key", encoding="utf-8")
+    changes = {"tls": "files", "publicHost": "ml.example.org"}
+    recorded = run_stack(changes | {"tlsCertFile": str(certificate), "tlsKeyFile": str(key)})
+    files = {upload["file"]: upload["content"] for upload in recorded.of(CONTAINER, "gateway-files").inputs["uploads"]}
+    assert files["/run/mlflow-stack/certificate.pem"] == "the certificate"
+    assert files["/run/mlflow-stack/certificate-key.pem"] == "the private key"
+    assert "uploads" in recorded.of(CONTAINER, "gateway-files").secret_inputs
+
+
+def test_no_change_of_tls_loses_the_authority_that_clients_trust() -> None:
+    volumes = [
+        run_stack(changes).of(VOLUME, "gateway-data")
+        for changes in ({}, {"tls": "internal", "publicHost": "ml.example.org"})
+    ]
+    assert volumes[0].inputs == volumes[1].inputs
+    assert {"name", "driver", "driverOpts", "labels"} <= set(volumes[0].request.ignoreChanges)
 
 
 def test_a_container_is_replaced_with_the_one_that_brings_its_files(default: Recorded) -> None:

@@ -138,7 +138,7 @@ def test_equal_ports_are_refused(one: str, other: str) -> None:
 
 
 def test_all_problems_are_named_at_once() -> None:
-    assert len(_refused({"mlflowPort": "1", "workers": "0", "minioRootPassword": ""})) == 3
+    assert len(_refused({"mlflowPort": "0", "workers": "0", "minioRootPassword": ""})) == 3
 
 
 def test_a_memory_limit_that_cannot_hold_the_workers_is_refused_with_the_least() -> None:
@@ -152,6 +152,47 @@ def test_a_public_bind_is_refused_unless_allowed() -> None:
     (line,) = _refused({"bindAddress": "0.0.0.0"})
     assert line.startswith("bindAddress: 0.0.0.0: ")
     assert load({**dummy_secrets(), "bindAddress": "0.0.0.0", "allowInsecurePublicBind": "true"})
+
+
+@pytest.mark.parametrize(("auth", "tls"), [("none", "off"), ("basic", "off"), ("none", "internal")])
+def test_a_public_bind_wants_a_login_and_encryption(auth: str, tls: str) -> None:
+    safe = {"bindAddress": "0.0.0.0", "auth": "basic", "tls": "internal", "publicHost": "ml.example.org"}
+    assert load({**dummy_secrets(), **safe})
+    (line,) = _refused({**safe, "auth": auth, "tls": tls})
+    assert line.startswith("bindAddress: 0.0.0.0: every machine that reaches this address")
+    assert load({**dummy_secrets(), **safe, "auth": auth, "tls": tls, "allowInsecurePublicBind": "true"})
+
+
+def test_clients_get_no_key_past_the_permissions_unless_asked_for_in_so_many_words() -> None:
+    past = {"auth": "basic", "artifactAccess": "direct"}
+    (line,) = _refused(past)
+    assert line.startswith("artifactAccess: direct: every client would hold a key to all artifacts")
+    assert load({**dummy_secrets(), **past, "allowArtifactsPastAuth": "true"})
+
+
+def test_users_are_refused_for_an_mlflow_that_keeps_them_elsewhere() -> None:
+    (line,) = _refused({"auth": "basic", "mlflowVersion": "3.10.1"})
+    assert line.startswith("auth: basic: keeps its users beside the runs only from MLflow 3.17.0 on")
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "mend"),
+    [
+        ({"tls": "internal"}, "tls", "pulumi config set publicHost NAME"),
+        ({"tls": "files", "tlsKeyFile": "k"}, "tlsCertFile", "pulumi config set tlsCertFile /path/to/file.pem"),
+        ({"tls": "files", "tlsCertFile": "c"}, "tlsKeyFile", "pulumi config set tlsKeyFile /path/to/file.pem"),
+        ({"tls": "internal", "tlsCertFile": "c"}, "tlsCertFile", "pulumi config rm tlsCertFile"),
+        ({"tlsKeyFile": "k"}, "tlsKeyFile", "pulumi config rm tlsKeyFile"),
+        ({"tls": "files", "tlsCertFile": "c", "tlsKeyFile": "k", "acmeCaFile": "a"}, "acmeCaFile", "pulumi config rm"),
+        ({"acmeDirectory": "https://a.example"}, "acmeDirectory", "pulumi config rm acmeDirectory"),
+    ],
+)
+def test_settings_of_a_certificate_that_do_not_fit_together_are_refused(
+    values: dict[str, str], key: str, mend: str
+) -> None:
+    (line,) = _refused({**({} if values == {"tls": "internal"} else {"publicHost": "ml.example.org"}), **values})
+    assert line.startswith(f"{key}: ")
+    assert f"mend: {mend}" in line
 
 
 def test_pulumi_yaml_declares_exactly_the_settings() -> None:

@@ -13,18 +13,26 @@ usage: mlflow-stack-server MODE
 
   serve     serve MLflow; refuses to start on another schema revision than its own (exit code 3)
   migrate   bring the database to this MLflow's schema, as the owner role
+  user NAME [--reset]   make a user, or give one a new password, and print the password
 """
 
 
 def main() -> int:
     """Run the mode that the first argument names; return the exit code."""
-    mode = sys.argv[1] if len(sys.argv) == 2 else ""  # noqa: PLR2004  (program and mode)
+    mode, *arguments = sys.argv[1:] or [""]
     if mode in ("-h", "--help"):
         sys.stdout.write(USAGE)
         return 0
     try:
-        if mode == "serve":
-            from mlflow_stack_server import serve  # noqa: PLC0415  (each mode loads what it needs)
+        if mode == "user" and arguments and arguments[1:] in ([], ["--reset"]):
+            from mlflow_stack_server import add_user  # noqa: PLC0415  (each mode loads what it needs)
+
+            add_user.run(settings.read(os.environ), arguments[0], reset=len(arguments) > 1)
+        elif arguments:
+            sys.stderr.write(USAGE)
+            return EXIT_REFUSED
+        elif mode == "serve":
+            from mlflow_stack_server import serve  # noqa: PLC0415
 
             serve.run(settings.read(os.environ))
         elif mode == "migrate":

@@ -1,8 +1,9 @@
 """The ASGI application that is served: MLflow's own, with the deep health check before it.
 
-Two things happen here to a request before MLflow sees it: /health is answered by us, and the address under which the
-caller reached us is remembered for `front_door`. Routes, middleware and answers are MLflow's, but for a file that the
-gateway fetches itself: there the answer says where it is.
+What happens here to a request before MLflow sees it: /health is answered by us, pages of other sites are sent away, a
+login is asked for on the routes that MLflow leaves open, and the address under which the caller reached us is
+remembered for `front_door`. Routes, middleware and answers are MLflow's, but for a file that the gateway fetches
+itself: there the answer says where it is.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mlflow_stack_server.front_door import Download, download_in_hand, origin_of, request_origin
+from mlflow_stack_server.same_origin import is_foreign, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from mlflow_stack_server.health import Health, SharedHealth
+    from mlflow_stack_server.users import Login
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -32,8 +35,28 @@ _ACCEL_REDIRECT = b"x-accel-redirect"
 class Application:
     """MLflow's ASGI application behind the health check and the note of the caller's address."""
 
-    def __init__(self, mlflow_app: App, health: SharedHealth, *, front_door: bool, threads: int) -> None:
-        """Wrap `mlflow_app`; `threads` is how many requests one worker hands to MLflow at a time."""
+    def __init__(
+        self,
+        mlflow_app: App,
+        health: SharedHealth,
+        *,
+        front_door: bool,
+        threads: int,
+        origins: tuple[str, ...] = (),
+        login: Login | None = None,
+    ) -> None:
+        """Wrap `mlflow_app`.
+
+        Args:
+            mlflow_app: What is served.
+            health: Answers /health.
+            front_door: Presigned URLs are for the address of the request in hand.
+            threads: How many requests one worker hands to MLflow at a time.
+            origins: Origins beside our own whose pages may call.
+            login: Asks for a login where MLflow does not; None where there are no users.
+        """
+        self._origins = origins
+        self._login = login
         self._app = mlflow_app
         self._health = health
         self._front_door = front_door
@@ -47,8 +70,17 @@ class Application:
             if scope["path"] == HEALTH_PATH and scope["method"] in ("GET", "HEAD"):
                 await self._answer(scope["method"], send)
                 return
+            headers: dict[bytes, bytes] = dict(scope["headers"])
+            if is_foreign(headers, self._origins):
+                await _refuse(send, 403, b"This page may not call this server.")
+                return
+            if is_own(headers):
+                # MLflow takes a page of its own under a public name for another site's.
+                scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"origin"]}
+            if self._login is not None and not await self._login.admits(scope["path"], headers):
+                await _refuse(send, 401, b"You are not authenticated.")
+                return
             if self._front_door:
-                headers: dict[bytes, bytes] = dict(scope["headers"])
                 origin = origin_of(
                     headers.get(b"host", b"").decode("latin-1"),
                     headers.get(b"x-forwarded-proto", b"").decode("latin-1"),
@@ -86,6 +118,14 @@ class Application:
         from anyio import to_thread  # noqa: PLC0415  (needs a running loop anyway)
 
         to_thread.current_default_thread_limiter().total_tokens = self._threads
+
+
+async def _refuse(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    if status == 401:  # noqa: PLR2004 - Unauthorized
+        headers.append((b"www-authenticate", b'Basic realm="mlflow"'))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _unless_handed_over(send: Send, download: Download) -> Send:

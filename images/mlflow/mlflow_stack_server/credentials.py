@@ -34,7 +34,7 @@ KEY_FILES = (
     # Without these two MLflow falls back to a passphrase that is printed in its source, so they are required.
     KeyFile("kek-passphrase", "MLFLOW_CRYPTO_KEK_PASSPHRASE", required=True),
     KeyFile("webhook-key", "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", required=True),
-    # Authentication: used as soon as the files are there.
+    # Logins: the files are there where there are users.
     KeyFile("flask-secret", "MLFLOW_FLASK_SERVER_SECRET_KEY", required=False),
     KeyFile("admin-password", "MLFLOW_AUTH_ADMIN_PASSWORD", required=False),
 )

@@ -13,6 +13,8 @@ from mlflow_stack_server.errors import LauncherError, RefusedError
 from mlflow_stack_server.settings import DATABASE_URI
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812  (a class, in spite of its name)
+
     from mlflow_stack_server.settings import Settings
 
 
@@ -25,38 +27,63 @@ def run(settings: Settings) -> None:
     """
     credentials.load(serving=False)
     target = schema.revisions()
+    # A table that someone else has locked must end as an error, not as a job that never ends.
+    given = os.environ.get("PGOPTIONS", "")
+    os.environ["PGOPTIONS"] = f"{given} -c lock_timeout={settings.lock_timeout}s".strip()
     connection = database.connect(settings.database_wait)
     try:
         with database.migration_lock(connection, settings.database_wait):
-            found = database.revision(connection)
-            if found == target.head:
-                _say(f"schema revision {found} is that of MLflow {schema.version()}: nothing to do")
-                return
-            if found is not None and found not in target.known:
-                message = (
-                    f"database: {database.where()}: schema revision {found} is unknown to MLflow {schema.version()}, "
-                    f"whose newest is {target.head}: a newer MLflow has migrated this database. "
-                    "mend: pulumi config set mlflowVersion VERSION (the one that last served), or restore a backup"
-                )
-                raise RefusedError(message)
-            _say(f"schema revision {found or 'none'} -> {target.head} (MLflow {schema.version()})")
-            started = time.monotonic()
-            empty = database.is_empty(connection)
-            # A table that someone else has locked must end as an error, not as a job that never ends.
-            given = os.environ.get("PGOPTIONS", "")
-            os.environ["PGOPTIONS"] = f"{given} -c lock_timeout={settings.lock_timeout}s".strip()
-            if not (empty and found is None and snapshot.apply(connection)):
-                _upgrade(empty=empty)
-            reached = database.revision(connection)
-            if reached != target.head:
-                message = (
-                    f"database: {database.where()}: schema revision is {reached} after the migration, "
-                    f"expected {target.head}. mend: restore a backup, then make doctor"
-                )
-                raise LauncherError(message)
-            _say(f"schema revision {reached} reached in {time.monotonic() - started:.1f} s")
+            _runs(connection, target)
+            if settings.auth:
+                _users()
     finally:
         connection.close()
+
+
+def _runs(connection: Connection, target: schema.Revisions) -> None:
+    found = database.revision(connection)
+    if found == target.head:
+        _say(f"schema revision {found} is that of MLflow {schema.version()}: nothing to do")
+        return
+    if found is not None and found not in target.known:
+        message = (
+            f"database: {database.where()}: schema revision {found} is unknown to MLflow {schema.version()}, "
+            f"whose newest is {target.head}: a newer MLflow has migrated this database. "
+            "mend: pulumi config set mlflowVersion VERSION (the one that last served), or restore a backup"
+        )
+        raise RefusedError(message)
+    _say(f"schema revision {found or 'none'} -> {target.head} (MLflow {schema.version()})")
+    started = time.monotonic()
+    empty = database.is_empty(connection)
+    if not (empty and found is None and snapshot.apply(connection)):
+        _upgrade(empty=empty)
+    reached = database.revision(connection)
+    if reached != target.head:
+        message = (
+            f"database: {database.where()}: schema revision is {reached} after the migration, "
+            f"expected {target.head}. mend: restore a backup, then make doctor"
+        )
+        raise LauncherError(message)
+    _say(f"schema revision {reached} reached in {time.monotonic() - started:.1f} s")
+
+
+def _users() -> None:
+    """Bring the tables of users and permissions to this MLflow's schema; they have a version table of their own."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        from mlflow.server.auth.db import utils as auth_tables  # noqa: PLC0415
+        from mlflow.store.db import utils  # noqa: PLC0415
+
+        engine = utils.create_sqlalchemy_engine_with_retry(DATABASE_URI)
+        auth_tables.migrate_if_needed(engine, "head")
+        engine.dispose()
+    except Exception as error:
+        message = (
+            f"database: {database.where()}: the migration of the users failed: {database.first_line(error)}. "
+            "mend: remove the cause, then make up"
+        )
+        raise LauncherError(message) from error
+    _say("the tables of users and permissions are those of this MLflow")
 
 
 def _upgrade(*, empty: bool) -> None:

@@ -9,20 +9,23 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
 import uuid
 import warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow_stack_server import credentials, database, schema
+from mlflow_stack_server import credentials, database, schema, users
 from mlflow_stack_server.errors import LauncherError, WrongSchemaError
 from mlflow_stack_server.settings import DATABASE_URI
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from mlflow_stack_server.application import App, Application, Receive, Scope, Send
     from mlflow_stack_server.settings import Settings
 
@@ -101,6 +104,10 @@ def mlflow_environment(settings: Settings) -> dict[str, str]:
         environment["_MLFLOW_SERVER_ARTIFACT_DESTINATION"] = root
     else:
         environment["_MLFLOW_SERVER_ARTIFACT_ROOT"] = root
+    if settings.auth:
+        environment |= users.environment(settings)
+        if settings.job_runner:  # by this its jobs come back in
+            environment["_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"] = secrets.token_hex(32)
     if settings.cors_origins:
         environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = settings.cors_origins
     if settings.job_runner:
@@ -133,16 +140,25 @@ def load(settings: Settings) -> Application:
 
     gc.disable()
     health = SharedHealth(Stores(settings.bucket).check)
-    app = _mlflow_app()
+    with _without_noise():
+        app = users.application(settings) if settings.auth else _mlflow_app()
     _make_stores()
     from mlflow_stack_server import warm_up  # noqa: PLC0415
     from mlflow_stack_server.application import Application  # noqa: PLC0415
 
     application = Application(
-        app, health, front_door=settings.proxied, threads=settings.pool_size + settings.max_overflow
+        app,
+        health,
+        front_door=settings.proxied,
+        threads=settings.pool_size + settings.max_overflow,
+        origins=tuple(settings.cors_origins.lower().split(",")) if settings.cors_origins else (),
+        login=users.Login() if settings.auth else None,
     )
-    warm_up.run(application)
+    login = users.basic(settings.admin_user, os.environ[users.ADMIN_PASSWORD]) if settings.auth else None
+    warm_up.run(application, login)
     _forget_connections()
+    if settings.auth:
+        users.forget_connections()
     # What is there now stays for good: taken out of the collector, its pages are not written to, and stay shared.
     # Collecting before would take 0.4 s and make nothing smaller.
     gc.freeze()
@@ -150,17 +166,22 @@ def load(settings: Settings) -> Application:
     return application
 
 
-def _mlflow_app() -> App:
-    # Seconds of imports: only here, and only after the database is known to be the right one.
+@contextmanager
+def _without_noise() -> Generator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", message="starlette.middleware.wsgi is deprecated")
-        try:
-            from mlflow.server.fastapi_app import app  # noqa: PLC0415
-        except ModuleNotFoundError as error:
-            if error.name != "mlflow.server.fastapi_app":
-                raise
-            return _flask_app()
+        yield
+
+
+def _mlflow_app() -> App:
+    # Seconds of imports: only here, and only after the database is known to be the right one.
+    try:
+        from mlflow.server.fastapi_app import app  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "mlflow.server.fastapi_app":
+            raise
+        return _flask_app()
     return app
 
 

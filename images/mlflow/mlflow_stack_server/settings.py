@@ -24,6 +24,7 @@ PORT = 5000
 """The port inside the container; the gateway publishes it under another."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PERMISSIONS = ("NO_PERMISSIONS", "READ", "USE", "EDIT", "MANAGE")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -48,6 +49,12 @@ class Settings:
     """Host names beyond MLflow's own defaults, under which the server answers; `*` allows every name."""
     cors_origins: str
     """Origins that may call the API from a browser, comma-separated, as MLflow's own option takes them."""
+    auth: bool
+    """MLflow's own users and permissions are on."""
+    admin_user: str
+    """The first user, whose password is in a file."""
+    default_permission: str
+    """What a user may do with what others made, unless granted otherwise; one of MLflow's own words."""
     access_log: bool
     """Log each request. Off by default: the gateway can log, and a log line a request costs throughput."""
     database_wait: float
@@ -80,7 +87,21 @@ def read(environment: Mapping[str, str]) -> Settings:
             "mend: pulumi config set artifactAccess proxied"
         )
         raise RefusedError(message)
+    auth = environment.get("MLFLOW_STACK_AUTH", "none")
+    if auth not in ("none", "basic"):
+        message = f"MLFLOW_STACK_AUTH: {auth}: must be none or basic. mend: pulumi config set auth none"
+        raise RefusedError(message)
+    permission = environment.get("MLFLOW_STACK_DEFAULT_PERMISSION", "NO_PERMISSIONS")
+    if permission not in _PERMISSIONS:
+        message = (
+            f"MLFLOW_STACK_DEFAULT_PERMISSION: {permission}: must be one of {', '.join(_PERMISSIONS)}. "
+            "mend: pulumi config set defaultPermission NO_PERMISSIONS"
+        )
+        raise RefusedError(message)
     return Settings(
+        auth=auth == "basic",
+        admin_user=environment.get("MLFLOW_STACK_ADMIN_USER", "admin"),
+        default_permission=permission,
         workers=_integer(environment, "MLFLOW_STACK_WORKERS", 4, 1, 64),
         job_runner=_boolean(environment, "MLFLOW_STACK_JOB_RUNNER", default=False),
         bucket=bucket,

@@ -28,13 +28,18 @@ REQUESTS: tuple[tuple[str, str, dict[str, object] | None], ...] = (
 """Questions that change nothing, whatever is in the database."""
 
 
-def run(application: Application) -> None:
-    """Start the application, ask, and stop it again. A question that fails is no reason not to serve."""
-    asyncio.run(_run(application))
+def run(application: Application, login: bytes | None = None) -> None:
+    """Start the application, ask, and stop it again. A question that fails is no reason not to serve.
+
+    Args:
+        application: What is asked.
+        login: Header by which a user logs in, where there are users.
+    """
+    asyncio.run(_run(application, login))
     _load_s3()
 
 
-async def _run(application: Application) -> None:
+async def _run(application: Application, login: bytes | None) -> None:
     events = ["lifespan.startup", "lifespan.shutdown"]
 
     async def receive() -> dict[str, Any]:
@@ -47,12 +52,14 @@ async def _run(application: Application) -> None:
             return
         started.set()
         for method, target, body in REQUESTS:
-            await _ask(application, method, target, body)
+            await _ask(application, method, target, body, login)
 
     await application({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
 
 
-async def _ask(application: Application, method: str, target: str, body: dict[str, object] | None) -> None:
+async def _ask(
+    application: Application, method: str, target: str, body: dict[str, object] | None, login: bytes | None
+) -> None:
     path, _, query = target.partition("?")
     content = json.dumps(body).encode() if body is not None else b""
     scope: dict[str, Any] = {
@@ -69,6 +76,7 @@ async def _ask(application: Application, method: str, target: str, body: dict[st
             (b"host", b"localhost"),
             (b"content-type", b"application/json"),
             (b"content-length", str(len(content)).encode()),
+            *([(b"authorization", login)] if login else []),
         ],
         "client": ("127.0.0.1", 0),
         "server": ("127.0.0.1", 0),
