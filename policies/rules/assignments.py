@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from rules.resource import Path, Resource
 
 #: Type → where its resources hold text that anybody on the Docker host reads. A list of words is a command line; a list
 #: of labels or a map is names with values.
-_VISIBLE: Final[dict[str, tuple[Path, ...]]] = {
+_VISIBLE: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     CONTAINER: (("envs",), ("command",), ("entrypoints",), ("labels",), ("healthcheck", "tests")),
     "docker:index/volume:Volume": (("labels",), ("driverOpts",)),
     "docker:index/network:Network": (("labels",), ("options",)),
@@ -26,17 +26,14 @@ class Text:
     """A piece of text that `docker inspect` shows.
 
     Attributes:
-        path: Where it stands in the inputs.
+        where: The input, for a message.
+        path: Its place in the inputs.
         text: What it is; an entry of a map or a label as `name=value`.
     """
 
+    where: str
     path: Path
     text: str
-
-    @property
-    def where(self) -> str:
-        """The input, for a message."""
-        return ".".join(part for part in self.path if isinstance(part, str))
 
 
 def texts(resource: Resource) -> Iterator[Text]:
@@ -44,23 +41,23 @@ def texts(resource: Resource) -> Iterator[Text]:
     for path in _VISIBLE.get(resource.type, ()):
         value: Any = resource.props
         for key in path:
-            value = value.get(str(key)) if isinstance(value, dict) else None
-        yield from _flat(path, value)
+            value = value.get(key) if isinstance(value, Mapping) else None
+        for key, text in _flat(value):
+            yield Text(".".join(path), (*path, key), text)
 
 
-def _flat(path: Path, value: object) -> Iterator[Text]:
-    if isinstance(value, dict):
-        entries: dict[str, object] = value
-        for name, entry in entries.items():
-            if isinstance(entry, str):
-                yield Text((*path, name), f"{name}={entry}")
+def _flat(value: object) -> Iterator[tuple[str | int, str]]:
+    """The entries of a list of texts or of labels, or of a map, each with its key."""
+    if isinstance(value, Mapping):
+        entries: Mapping[str, object] = value
+        yield from ((name, f"{name}={entry}") for name, entry in entries.items() if isinstance(entry, str))
     if isinstance(value, list):
         items: list[Any] = value
         for number, item in enumerate(items):
             if isinstance(item, str):
-                yield Text((*path, number), item)
-            elif isinstance(item, dict) and isinstance(item.get("value"), str):
-                yield Text((*path, number), f"{item.get('label')}={item['value']}")
+                yield number, item
+            elif isinstance(item, Mapping) and isinstance(item.get("value"), str):
+                yield number, f"{item.get('label')}={item['value']}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,7 @@ _QUOTES: Final = "\"'"
 
 def assignments(resource: Resource) -> Iterator[Assignment]:
     """Every name with a value: variables, labels, options, and the flags of command lines."""
-    for where, group in itertools.groupby(texts(resource), key=lambda text: text.where.partition(".args.")[0]):
+    for where, group in itertools.groupby(texts(resource), key=lambda text: text.where):
         lines = [text.text for text in group]
         if where in _COMMAND_LINES:
             yield from _flags(where, " ".join(lines).split())
