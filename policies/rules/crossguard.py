@@ -33,28 +33,33 @@ _TELLING: Final = 8
 
 
 @dataclass
-class Marks:
-    """What the engine marks as secret.
+class Seen:
+    """What the engine has asked about so far.
 
-    pulumi-policy takes the marks off before it asks for a validation, and leaves them on for a remediation, which the
-    engine asks for first. So a rule that needs them has one that remedies nothing and remembers.
+    pulumi-policy takes the marks of secrets off before it asks for a validation, and leaves them on for a remediation,
+    which the engine asks for first. So a rule that needs them has one that remedies nothing and remembers.
+
+    A rule about several resources gets to see their outputs, in which a preview may not know what stands in the
+    inputs. So those are remembered, too.
 
     Attributes:
-        places: URN → the inputs that are marked.
-        values: The marked texts of all resources, whichever they are.
+        inputs: URN → the inputs.
+        marked: URN → the inputs that are marked as secret.
+        secrets: The marked texts of all resources, whichever they are.
     """
 
-    places: dict[str, frozenset[Path]] = field(default_factory=dict[str, frozenset[Path]])
-    values: set[str] = field(default_factory=set[str])
+    inputs: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    marked: dict[str, frozenset[Path]] = field(default_factory=dict[str, frozenset[Path]])
+    secrets: set[str] = field(default_factory=set[str])
 
     def remember(self, args: ResourceValidationArgs) -> None:
         """Note the marks of a resource; asks for no change."""
         found = list(_secrets(args.props, ()))
-        self.places[args.urn] = frozenset(path for path, _ in found)
+        self.marked[args.urn] = frozenset(path for path, _ in found)
         texts = [leaf for path, value in found for leaf in _texts(value, path)]
         # Of a container the files' contents alone: a mark on anything else is refused for itself.
         kept = [text for path, text in texts if args.resource_type != CONTAINER or path[-1] in UPLOADED]
-        self.values.update(text for text in kept if len(text) >= _TELLING)
+        self.secrets.update(text for text in kept if len(text) >= _TELLING)
 
 
 def _secrets(value: object, path: Path) -> Iterator[tuple[Path, object]]:
@@ -86,17 +91,18 @@ def _entries(value: Any) -> Iterator[tuple[str | int, object]]:  # noqa: ANN401 
 
 def policies(rules: Sequence[Rule]) -> list[Policy]:
     """A policy a rule."""
-    marks = Marks()
-    return [_policy(rule, marks) for rule in rules]
+    seen = Seen()
+    return [_policy(rule, seen) for rule in rules]
 
 
-def _policy(rule: Rule, marks: Marks) -> Policy:
-    return _of_stack(rule, marks) if isinstance(rule, StackRule) else _of_resource(rule, marks)
+def _policy(rule: Rule, seen: Seen) -> Policy:
+    return _of_stack(rule, seen) if isinstance(rule, StackRule) else _of_resource(rule, seen)
 
 
-def _of_resource(rule: ResourceRule, marks: Marks) -> Policy:
+def _of_resource(rule: ResourceRule, seen: Seen) -> Policy:
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        for finding in rule.check(_resource(args, marks, args.get_config())):
+        seen.inputs[args.urn] = _plain(args.props)
+        for finding in rule.check(_resource(args, seen, args.get_config())):
             report(finding.line(rule.name))
 
     return ResourceValidationPolicy(
@@ -104,16 +110,16 @@ def _of_resource(rule: ResourceRule, marks: Marks) -> Policy:
         description=rule.description,
         validate=validate,
         # To the engine a violation of a policy that remedies is as mandatory as any other.
-        remediate=marks.remember if rule.sees_secrets else None,
+        remediate=seen.remember if rule.sees_secrets else None,
         enforcement_level=EnforcementLevel.REMEDIATE if rule.sees_secrets else EnforcementLevel.MANDATORY,
         config_schema=PolicyConfigSchema(properties=dict(rule.config)) if rule.config else None,
     )
 
 
-def _of_stack(rule: StackRule, marks: Marks) -> Policy:
+def _of_stack(rule: StackRule, seen: Seen) -> Policy:
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
-        resources = [_resource(resource, marks, {}) for resource in args.resources]
-        for finding in rule.check(resources, frozenset(marks.values)):
+        resources = [_resource(resource, seen, {}) for resource in args.resources]
+        for finding in rule.check(resources, frozenset(seen.secrets)):
             report(finding.line(rule.name), finding.resource.urn)
 
     return StackValidationPolicy(
@@ -124,14 +130,14 @@ def _of_stack(rule: StackRule, marks: Marks) -> Policy:
     )
 
 
-def _resource(given: ResourceValidationArgs | PolicyResource, marks: Marks, config: Mapping[str, Any]) -> Resource:
+def _resource(given: ResourceValidationArgs | PolicyResource, seen: Seen, config: Mapping[str, Any]) -> Resource:
     return Resource(
         type=given.resource_type,
         name=given.name,
         urn=given.urn,
-        props=_plain(given.props),
+        props=seen.inputs[given.urn] if given.urn in seen.inputs else _plain(given.props),
         protected=given.opts.protect,
-        secret=marks.places.get(given.urn, frozenset()),
+        secret=seen.marked.get(given.urn, frozenset()),
         config=config,
     )
 

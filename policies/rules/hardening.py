@@ -117,6 +117,9 @@ def _security_options(container: Resource) -> Iterator[_Wrong]:
 
 
 def _file_system(container: Resource) -> Iterator[_Wrong]:
+    """Docker puts files into a container only while it may be written to; one that is never started changes nothing."""
+    if container.props.get("start") is False:
+        return
     read_only = container.props.get("readOnly")
     if read_only is not True:
         value = f"readOnly: {str(read_only).lower() if isinstance(read_only, bool) else '(not set)'}"

@@ -58,7 +58,7 @@ def without_tls(container: Resource) -> Iterator[Finding]:
                 container,
                 f"ports: {place}, {_TLS}={tls}",
                 f"what is published on another address than loopback needs {_TLS}={_or(_TLS_ON)}",
-                "pulumi config set tls internal, or pulumi config set bindAddress 127.0.0.1",
+                "pulumi config set tls internal (it takes publicHost, too), or pulumi config set bindAddress 127.0.0.1",
             )
 
 

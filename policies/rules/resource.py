@@ -32,7 +32,7 @@ class Resource:
         type: Its type token.
         name: Its name in the program.
         urn: Its URN.
-        props: Its inputs, by the names of the provider's schema; after a deployment, its outputs.
+        props: Its inputs, by the names of the provider's schema.
         protected: Whether Pulumi refuses to delete it.
         secret: The places in `props` that are marked as secret.
         config: What the user set for the rule that looks at it.

@@ -82,6 +82,7 @@ bucket(protect=True)
 docker.Volume("files", name="some-postgres-files")
 # What is not known yet stands in the way of nothing that is only forbidden.
 container("later", command=[gateway.id], image=gateway.id)
+container("never-started", start=False, must_run=False, read_only=False, ports=None)
 """
 
 
@@ -132,6 +133,17 @@ container("gateway", labels=role("gateway"), envs=["GATEWAY_TLS=internal"], port
 container("server", labels=role("server"), envs=["MLFLOW_STACK_AUTH=none"], ports=None)
 """,
         "ports: 0.0.0.0:5001, MLFLOW_STACK_AUTH=none",
+    ),
+    Bad(
+        # Labels of which one is not known yet: a preview's outputs may not know any.
+        "no-public-bind-without-login",
+        "gateway",
+        """
+other = container("other")
+labels = [*role("gateway"), docker.ContainerLabelArgs(label="files", value=other.id)]
+container("gateway", labels=labels, envs=["GATEWAY_TLS=internal"], ports=published("0.0.0.0"))
+""",
+        "ports: 0.0.0.0:5001, MLFLOW_STACK_AUTH=(no server)",
     ),
     Bad("no-unpinned-image", "moving", 'container("moving", image="postgres:latest")', "image: postgres:latest"),
     Bad("no-unpinned-image", "pulled", 'docker.RemoteImage("pulled", name="caddy:2")', "name: caddy:2"),
@@ -248,7 +260,7 @@ def test_a_program_that_keeps_every_rule_passes(previewed: Project) -> None:
     assert "Policies:" in done.text, "the pack was not asked"
 
 
-@pytest.mark.parametrize("bad", PROGRAMS, ids=[f"{bad.rule}-{bad.resource}" for bad in PROGRAMS])
+@pytest.mark.parametrize("bad", PROGRAMS, ids=[f"{bad.rule}: {bad.value}" for bad in PROGRAMS])
 def test_a_program_that_breaks_one_rule_is_refused_for_that_one(previewed: Project, bad: Bad) -> None:
     done = preview(previewed, bad.program)
     assert done.code != 0, done.text

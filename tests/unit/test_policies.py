@@ -287,6 +287,11 @@ def test_what_a_service_needs_is_let_pass(props: dict[str, Any]) -> None:
     assert found(named("no-privileged-container"), container(**props)) == []
 
 
+def test_a_container_that_is_never_started_may_be_written_by_docker() -> None:
+    assert found(named("no-privileged-container"), container(start=False, readOnly=False)) == []
+    assert_refused("no-privileged-container", container(start=False, user="0"), value="user: 0")
+
+
 @pytest.mark.parametrize("kind", ["service:Service", "plugin:Plugin"])
 def test_a_workload_that_the_rules_cannot_look_into_is_refused(kind: str) -> None:
     unread = resource(f"docker:index/{kind}")
