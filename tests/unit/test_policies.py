@@ -184,6 +184,8 @@ MOVING = [
     "local/mlflow-stack/mlflow:3.17.2",
     "local/mlflow-stack/mlflow:latest",
     "elsewhere/mlflow-stack/mlflow:3.17.2-b2d32bbb871b",
+    "registry.example.org/local/mlflow:3.17.2-b2d32bbb871b",
+    "local/mlflow-stack/mlflow:3.17.2-b2d32bbb871b-latest",
     f"postgres@sha256:{DIGEST[1:]}",
     f"postgres@md5:{DIGEST}",
     "",
