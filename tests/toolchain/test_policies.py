@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -283,7 +284,8 @@ def test_a_throw_away_stack_may_be_let_off_by_a_policy_config(previewed: Project
     assert let_off.code == 0, let_off.text
     config.write_text(json.dumps({"data-is-protected": {"allowUnprotected": "try"}}), encoding="utf-8")
     misspelt = preview(previewed, unprotected, ["--policy-pack-config", config])
-    assert misspelt.code != 0, "a config of another shape is refused"
+    assert misspelt.code != 0, misspelt.text
+    assert "allowUnprotected: Invalid type" in misspelt.text, "a config of another shape is refused as such"
 
 
 def test_a_stack_whose_name_is_dev_needs_no_protection(previewed: Project) -> None:
@@ -295,6 +297,45 @@ def test_a_stack_whose_name_is_dev_needs_no_protection(previewed: Project) -> No
     )
     done = previewed.run("preview", "--stack", "dev", "--policy-pack", str(PACK))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+#: Asks about a gateway first by its inputs, as the engine does for each resource, then by outputs not known yet.
+ASKED_TWICE = """
+from types import SimpleNamespace
+from pulumi_policy import PolicyResource, ResourceValidationArgs, StackValidationArgs
+from pulumi_policy.proxy import UNKNOWN_ARRAY_VALUE, unknown_checking_proxy
+from rules import public_bind
+from rules.crossguard import policies
+
+login, tls = "no-public-bind-without-login", "no-public-bind-without-tls"
+by_name = {policy.name: policy for policy in policies(public_bind.RULES)}
+inputs = {
+    "labels": [{"label": "mlflow-stack.role", "value": "gateway"}],
+    "envs": ["GATEWAY_TLS=internal"],
+    "ports": [{"internal": 5000, "external": 5001, "ip": "0.0.0.0"}],
+}
+outputs = {**inputs, "labels": UNKNOWN_ARRAY_VALUE}
+type_, urn = "docker:index/container:Container", "urn:pulumi:try::try::docker:index/container:Container::gateway"
+options = SimpleNamespace(protect=False)
+
+
+def print_it(message, urn=None):
+    print(message)
+
+
+def asked(props):
+    return (type_, unknown_checking_proxy(props), urn, "gateway", options, None)
+
+
+by_name[tls].validate(ResourceValidationArgs(*asked(inputs)), print_it)
+by_name[login].validate(StackValidationArgs([PolicyResource(*asked(outputs), None, [], {})]), print_it)
+"""
+
+
+def test_a_rule_about_several_resources_looks_at_inputs_where_outputs_are_not_known_yet(pack: Path) -> None:
+    python = pack / ".venv" / "bin" / "python"
+    told = subprocess.run([python, "-c", ASKED_TWICE], cwd=pack, capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("no-public-bind-without-login: gateway: ports: 0.0.0.0:5001"), told.stdout
 
 
 # -- the commands behind make --------------------------------------------------------------------------------
