@@ -59,6 +59,14 @@ def preview(stack: Stack, **environment: str) -> Result:
     return stack.checkout.toolchain("preview", stack=stack.name, environment={**UNDER_POLICIES, **environment})
 
 
+@pytest.fixture
+def let_off(new: Stack, tmp_path: Path) -> dict[str, str]:
+    """The variables by which the stack may leave its data unprotected, as a throw-away one does."""
+    config = tmp_path / "policies.json"
+    config.write_text(json.dumps({"data-is-protected": {"allowUnprotected": [new.name]}}), encoding="utf-8")
+    return {"POLICY_CONFIG": str(config)}
+
+
 def assert_refused(result: Result, *rules: str) -> None:
     """Exit code 2, for these rules alone; each told on stderr with its mend."""
     assert result.code == 2, f"expected a refusal (exit code 2)\n{result.text}"
@@ -73,35 +81,35 @@ def test_this_program_on_its_default_settings_keeps_every_rule(new: Stack) -> No
     assert "mlflow-stack|local|" in result.stdout, f"the pack was not asked\n{result.text}"
 
 
-def test_a_public_bind_without_tls_and_login_is_refused(new: Stack) -> None:
+def test_a_public_bind_without_tls_and_login_is_refused(new: Stack, let_off: dict[str, str]) -> None:
     configure(new, bindAddress="0.0.0.0", allowInsecurePublicBind="true")
-    assert_refused(preview(new), "no-public-bind-without-tls", "no-public-bind-without-login")
+    assert_refused(preview(new, **let_off), "no-public-bind-without-tls", "no-public-bind-without-login")
 
 
-def test_an_up_is_refused_before_anything_is_touched(new: Stack) -> None:
+def test_an_up_is_refused_before_anything_is_touched(new: Stack, let_off: dict[str, str]) -> None:
     configure(new, bindAddress="0.0.0.0", allowInsecurePublicBind="true")
-    result = new.up(environment=UNDER_POLICIES)
+    result = new.up(environment={**UNDER_POLICIES, **let_off})
     assert_refused(result, "no-public-bind-without-tls", "no-public-bind-without-login")
 
 
-def test_a_moving_image_is_refused(new: Stack, client: docker.DockerClient) -> None:
+def test_a_moving_image_is_refused(new: Stack, client: docker.DockerClient, let_off: dict[str, str]) -> None:
     reference = json.loads((new.checkout.root / ".local" / "images.json").read_text("utf-8"))["gatewayImage"]
     moving = "local/mlflow-stack-test:latest"
     assert client.images.get(reference).tag(moving)
     try:
         configure(new, gatewayImage=moving)
-        assert_refused(preview(new), "no-unpinned-image")
+        assert_refused(preview(new, **let_off), "no-unpinned-image")
     finally:
         client.images.remove(moving)
 
 
-def test_unprotected_data_is_refused_unless_a_policy_config_lets_the_stack_off(new: Stack, tmp_path: Path) -> None:
+def test_unprotected_data_is_refused_unless_a_policy_config_lets_the_stack_off(
+    new: Stack, let_off: dict[str, str]
+) -> None:
     configure(new, dataProtection="false")
     assert_refused(preview(new), "data-is-protected")
-    config = tmp_path / "policies.json"
-    config.write_text(json.dumps({"data-is-protected": {"allowUnprotected": [new.name]}}), encoding="utf-8")
-    let_off = preview(new, POLICY_CONFIG=str(config))
-    assert let_off.code == 0, let_off.text
+    passed = preview(new, **let_off)
+    assert passed.code == 0, passed.text
 
 
 def test_a_pack_that_is_not_there_is_refused(new: Stack) -> None:
