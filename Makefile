@@ -8,7 +8,7 @@ PYTHON ?= python3
 SEED ?= 1
 N ?= 25
 # What the commands read from the environment, when it is given on make's command line.
-export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET
+export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG
 
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
@@ -17,7 +17,7 @@ pytest := $(venv-test)/python -m pytest
 both := $(MAKE) --no-print-directory -j2 venv-test prepare
 
 help: ## this list
-	@printf '%s\n\n' 'make TARGET [STACK=dev] [PROVIDERS=packages|vendor] [IMAGES=packages|vendor]'
+	@printf '%s\n\n' 'make TARGET [STACK=dev] [PROVIDERS=packages|vendor] [IMAGES=packages|vendor] [POLICIES=policies]'
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1	\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r target text; do \
 	    printf '  %-12s %s\n' "$$target" "$$text"; done
 

@@ -13,6 +13,9 @@ _MEND: Final = ". mend: "
 #: What Pulumi does to a resource without touching anything outside of its state.
 _HARMLESS: Final = {"same", "read", "read-replacement", "refresh", "read-discard", "discard-replaced"}
 
+#: How the engine calls a policy whose violation ends a run.
+_MANDATORY: Final = "mandatory"
+
 _STACK: Final = "pulumi:pulumi:Stack"
 
 
@@ -22,7 +25,7 @@ class Outcome:
 
     Attributes:
         touched: Whether it began to change anything outside of the state.
-        errors: Its error messages, each as the program or a provider gave it.
+        errors: Its error messages, each as the program, a provider or a policy gave it.
     """
 
     touched: bool = False
@@ -45,7 +48,11 @@ def read(path: Path) -> Outcome:
     for event in _events(path):
         if "diagnosticEvent" in event and event["diagnosticEvent"].get("severity") == "error":
             outcome.errors.append(str(event["diagnosticEvent"].get("message", "")).strip())
-        metadata: dict[str, Any] = event.get("resourcePreEvent", {}).get("metadata", {})
+        if "policyEvent" in event and event["policyEvent"].get("enforcementLevel") == _MANDATORY:
+            outcome.errors.append(str(event["policyEvent"].get("message", "")).strip())
+        before: dict[str, Any] = event.get("resourcePreEvent", {})
+        # A preview tells each operation, too, as one that is only planned.
+        metadata: dict[str, Any] = {} if before.get("planning") else before.get("metadata", {})
         component = not (metadata.get("new") or metadata.get("old") or {}).get("custom", True)
         if metadata and metadata.get("op") not in _HARMLESS and metadata.get("type") != _STACK and not component:
             outcome.touched = True

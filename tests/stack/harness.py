@@ -36,7 +36,9 @@ ROLE_LABEL = "mlflow-stack.role"
 COMMAND_TIMEOUT = 1500
 
 #: What would let the developer's own stack, state or choices leak into a test.
-_FOREIGN_VARIABLES = re.compile(r"^(PULUMI_|STACK$|YES$|MLFLOW_(?!STACK_CACHE)|AWS_|MAKE|MFLAGS|VIRTUAL_ENV$)")
+_FOREIGN_VARIABLES = re.compile(
+    r"^(PULUMI_|STACK$|YES$|POLICIES$|POLICY_CONFIG$|MLFLOW_(?!STACK_CACHE)|AWS_|MAKE|MFLAGS|VIRTUAL_ENV$)"
+)
 
 
 @dataclass(frozen=True, slots=True)

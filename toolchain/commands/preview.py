@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from toolchain import deploy, heal
+from toolchain import deploy, heal, policies
 from toolchain.commands import init
 from toolchain.commands.prepare import prepare
 
 
 def run(stack: str) -> int:
     """Run the command."""
+    policies.check()
     session = prepare(stack)
     init.initialise(session)
     heal.clear_locks(session)

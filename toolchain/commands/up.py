@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolchain import deploy, heal
+from toolchain import deploy, heal, policies
 from toolchain.commands import init
 from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
@@ -11,13 +11,22 @@ from toolchain.session import Session
 
 def run(stack: str) -> int:
     """Run the command."""
+    policies.check()
     session = prepare(stack)
     init.initialise(session)
+    if policies.are_asked_for() and (code := _allowed(session)):
+        return code
     heal.heal(session, Objects(session.name))
     code = deploy.run(session, "up", "--yes", "--skip-preview")
     if code == 0:
         print(summary(session))
     return code
+
+
+def _allowed(session: Session) -> int:
+    """Ask the policies in a preview: those about several resources answer at the end of an `up`, when all is done."""
+    heal.clear_locks(session)
+    return deploy.run(session, "preview")
 
 
 def summary(session: Session) -> str:
