@@ -20,6 +20,9 @@ COMMANDS: Mapping[str, str] = {
     "status": "health, versions, sizes and URLs",
     "logs": "the log of a container",
     "doctor": "what is wrong with this machine or stack, and the line that mends it",
+    "update": "base images with the newest packages, for the next `up`",
+    "sbom": "write what is in each image that the stack runs, as CycloneDX",
+    "scan": "look for known flaws in each image that the stack runs",
     "env": "shell exports with which a plain `pulumi` finds the same CLI, state and passphrase",
     "prepare": "get the Docker engine, the Pulumi CLI, the plugins and the base images",
     "engine-stop": "stop a Docker daemon that was started from here",
@@ -59,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what, description=what, parents=[shared], allow_abbrev=False)
         if name == "destroy":
             command.add_argument("--yes", action="store_true", help="do not ask (also: YES=1 in the environment)")
+        if name == "update":
+            back = os.environ.get("BACK", "") == "1"
+            command.add_argument(
+                "--back", action="store_true", default=back, help="take the images from before the last update (BACK=1)"
+            )
         if name == "logs":
             command.add_argument("--role", default=os.environ.get("ROLE", ""), help="whose log (default: server)")
             command.add_argument("--tail", type=int, default=200, metavar="N", help="the last N lines")
@@ -68,7 +76,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
     """The commands; what one of them does not need is not imported for it."""
-    from toolchain.commands import destroy, doctor, engine_stop, env, init, logs, prepare, preview, status, up  # noqa: PLC0415 - after the usage  # noqa: PLC0415
+    from toolchain.commands import (  # noqa: PLC0415 - after the usage
+        destroy,
+        doctor,
+        engine_stop,
+        env,
+        init,
+        logs,
+        prepare,
+        preview,
+        sbom,
+        scan,
+        status,
+        up,
+        update,
+    )
     from toolchain.session import open_session  # noqa: PLC0415
 
     stack: str = given.stack
@@ -80,6 +102,9 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         "status": lambda: status.run(open_session(stack)),
         "logs": lambda: logs.run(open_session(stack), given.role, given.tail, follow=given.follow),
         "doctor": lambda: doctor.run(stack),
+        "update": lambda: update.run(stack, back=given.back),
+        "sbom": lambda: sbom.run(stack),
+        "scan": lambda: scan.run(stack),
         "env": lambda: env.run(open_session(stack)),
         "prepare": lambda: prepare.run(stack),
         "engine-stop": engine_stop.run,

@@ -1,4 +1,4 @@
-"""Programs that are published as Go modules: built here, with every module fixed and verified by a committed `go.sum`."""
+"""Programs that are published as Go modules: built here, every module fixed and verified by a committed `go.sum`."""
 
 from __future__ import annotations
 

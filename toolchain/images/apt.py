@@ -32,7 +32,7 @@ esac
 """
 _SIMULATE: Final = "apt-get -s -qq {action}\n"
 
-#: For each newer package, the flaws that its changelog names, entry by entry. What has no changelog of its own has none.
+#: For each newer package, the flaws that its changelog names, entry by entry; none where it has no such file.
 _READ_CHANGELOGS: Final = """
 cd "$(mktemp -d)"
 apt-get -s -qq dist-upgrade | sed -n 's/^Inst \\([^ ]*\\) \\[[^]]*\\] (\\([^ ]*\\) .*/\\1 \\2/p' >newer
