@@ -60,7 +60,7 @@ def _tell(changes: list[Change]) -> None:
         if change.role == "debianImage":
             inherited = dict(change.packages)
         elif inherited:
-            print(f"  and what changed in its base, {len(inherited)} packages")
+            print("  and what changed in its base")
 
 
 def _pinned(*, packages: bool) -> Iterator[str]:

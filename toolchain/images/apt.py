@@ -92,7 +92,7 @@ def upgrades(client: docker.DockerClient, image: str) -> list[Newer]:
     Raises:
         StepFailedError: The mirrors could not be asked.
     """
-    return _parse(throwaway.shell(client, image, _ASK + _SIMULATE.format(action="upgrade"), network=True))
+    return parse(throwaway.shell(client, image, _ASK + _SIMULATE.format(action="upgrade"), network=True))
 
 
 def flaws(client: docker.DockerClient, image: str) -> list[Newer]:
@@ -102,10 +102,11 @@ def flaws(client: docker.DockerClient, image: str) -> list[Newer]:
         StepFailedError: The mirrors could not be asked.
     """
     script = _ASK + _SIMULATE.format(action="dist-upgrade") + _READ_CHANGELOGS
-    return _parse(throwaway.shell(client, image, script, network=True))
+    return parse(throwaway.shell(client, image, script, network=True))
 
 
-def _parse(said: str) -> list[Newer]:
+def parse(said: str) -> list[Newer]:
+    """The packages in what the scripts above print."""
     simulated, *changelogs = said.split("Changelog ")
     named = _named(changelogs)
     found: list[Newer] = []
@@ -132,6 +133,8 @@ def _named(changelogs: list[str]) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def last_line(failure: StepFailedError) -> str:
-    """What apt complained about, in one line."""
-    return (str(failure).strip().splitlines() or ["no reason given"])[-1].removeprefix("E: ")
+def reason(failure: StepFailedError) -> str:
+    """What apt complained about, in one line: the first thing that it could not get, else its last word."""
+    lines = str(failure).strip().splitlines() or ["no reason given"]
+    line = next((line for line in lines if "Failed to fetch" in line), lines[-1])
+    return line.removeprefix("E: ").removeprefix("W: ")

@@ -16,6 +16,7 @@ from toolchain.images.progress import StepFailedError
 
 #: Seconds after which a look is given up: inside the container, so that it ends without us, too.
 _SECONDS: Final = 240
+_TAIL: Final = 10
 #: Stands before the exit code, at the end of the output.
 _MARK: Final = b"\x1e"
 
@@ -57,7 +58,7 @@ def shell(client: docker.DockerClient, image: str, script: str, *, network: bool
     text, mark, code = bytes(printed).rpartition(_MARK)
     if not mark or code.strip() != b"0":
         lines = bytes(complained).decode(errors="replace").strip().splitlines()
-        raise StepFailedError("\n".join(lines[-3:]) or f"it did not end within {_SECONDS} s")
+        raise StepFailedError("\n".join(lines[-_TAIL:]) or f"it did not end within {_SECONDS} s")
     return text.decode(errors="replace")
 
 

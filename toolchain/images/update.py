@@ -168,7 +168,7 @@ def _outdated(client: docker.DockerClient, present: Mapping[str, str]) -> dict[s
             raise FailedError(
                 "package mirrors",
                 "can't be asked",
-                f"nothing was changed: {apt.last_line(failure)}",
+                f"nothing was changed: {apt.reason(failure)}",
                 "make update, when they can be reached from containers",
             ) from failure
     of_base = set(found[_BASE])

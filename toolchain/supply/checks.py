@@ -61,7 +61,7 @@ def _debian(client: docker.DockerClient, reports: list[Report]) -> None:
                 newer = answer.result()
             except StepFailedError as failure:
                 for report in group:
-                    report.unchecked.append(f"{len(held)} Debian packages: {apt.last_line(failure)}")
+                    report.unchecked.append(f"{len(held)} Debian packages: {apt.reason(failure)}")
                 continue
             for report in group:
                 report.checked.append(f"{len(held)} Debian packages, by Debian's own mirrors")
@@ -82,7 +82,7 @@ def _others(client: docker.DockerClient, reports: list[Report]) -> None:
         try:
             held.append((report, look(client, report.image.id)))
         except StepFailedError as failure:
-            report.unchecked.append(f"Python packages and Go programs: {apt.last_line(failure)}")
+            report.unchecked.append(f"Python packages and Go programs: {apt.reason(failure)}")
     _python([(report, found.python) for report, found in held if found.python])
     _go(client, [(report, found.go) for report, found in held if found.go])
 
