@@ -113,7 +113,9 @@ def test_an_upload_whose_signature_minio_would_not_look_at_never_gets_there(gate
     for kind in ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"):
         for path in (f"/mlflow/0/a?{_SIGNED}", "/mlflow/0/a", "/api/2.0/mlflow/runs/search"):
             assert gateway.ask("PUT", path, b"x", {"x-amz-content-sha256": kind})[0] == 403, (kind, path)
-    assert gateway.told("PUT", f"/mlflow/0/a?{_SIGNED}", {"X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"})["name"] == "minio"
+    assert (
+        gateway.told("PUT", f"/mlflow/0/a?{_SIGNED}", {"X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"})["name"] == "minio"
+    )
 
 
 def test_a_request_arrives_as_it_was_sent(gateway: Gateway) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import minio
 import pytest
-from minio.credentials import StaticProvider
+from minio.credentials.providers import StaticProvider
 from minio.minioadmin import MinioAdmin
 
 from components.artifact_store import policy_document
