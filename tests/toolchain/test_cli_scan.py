@@ -202,7 +202,7 @@ def test_an_sbom_lists_packages_and_programs(
     assert document["bomFormat"] == "CycloneDX"
     assert document["metadata"]["component"]["name"] == built["gatewayImage"]
     held = {(component["name"], component.get("version")) for component in document["components"]}
-    assert ("github.com/caddyserver/caddy/v2", "v2.10.2") in held
+    assert ("github.com/caddyserver/caddy/v2", "v2.11.7") in held
     packages = apt.installed(docker_client, built["gatewayImage"])
     assert packages is not None
     assert packages.items() <= held, "every Debian package is in it"

@@ -294,4 +294,4 @@ def test_the_image_has_caddy_and_wget_and_no_compiler(
     built: Mapping[str, str], docker_client: docker.DockerClient
 ) -> None:
     script = "caddy version | cut -d' ' -f1; wget --help 2>&1 | head -1 | cut -d' ' -f1; id -u"
-    assert once(docker_client, built["gatewayImage"], script) == f"v2.10.2\nBusyBox\n{_UID}\n"
+    assert once(docker_client, built["gatewayImage"], script) == f"v2.11.7\nBusyBox\n{_UID}\n"

@@ -88,7 +88,7 @@ def recipes(here: Machine, editions: Mapping[str, str] | None = None) -> list[Re
         Recipe("python", "pythonImage", "3.11", "python", files=here.files(pip=True)),
         Recipe("golang", "goImage", "1.27.3", "golang", _GO, files=here.files(go=True)),
         postgres(18),
-        Recipe("caddy", "gatewayImage", "2.10.2", "gateway", _CADDY),
+        Recipe("caddy", "gatewayImage", "2.11.7", "gateway", _CADDY),
     ]
     return [replace(recipe, edition=(editions or {}).get(recipe.role, "")) for recipe in plain]
 
