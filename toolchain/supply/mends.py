@@ -27,5 +27,5 @@ def mend(finding: Finding, image: StackImage, *, from_packages: bool) -> str:
     if not pinned and not from_packages:
         return "a newer digest in components/vendor_images.py, then make up"
     if not pinned and finding.kind == "go":
-        pinned = "images/gateway/wheel.txt"
+        return "a newer wheel in images/gateway/wheel.txt (make update says whether there is one), then make up"
     return f"newer versions in {pinned}, then make up" if pinned else "make update, then make up"
