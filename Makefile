@@ -1,14 +1,14 @@
 # Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy init status logs doctor user ca env engine-stop test lint bench soak venv-test prepare
+.PHONY: help up preview destroy init status logs doctor user ca update sbom scan env engine-stop test lint bench soak venv-test prepare
 
 STACK ?= dev
 PYTHON ?= python3
 SEED ?= 1
 N ?= 25
 # What the commands read from the environment, when it is given on make's command line.
-export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG
+export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG BACK
 
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
@@ -47,6 +47,15 @@ user: ## NAME=ada: a user of MLflow's (auth: basic), with a password that is sho
 
 ca: ## the root certificate of the stack's own authority (tls: internal), for clients to trust
 	@$(stack) ca
+
+update: ## base images with the newest packages, for the next `make up`; BACK=1 takes the ones before again
+	@$(stack) update
+
+sbom: ## write what is in each image that the stack runs, as CycloneDX, to .local/sbom
+	@$(stack) sbom
+
+scan: ## look for known flaws in each image that the stack runs
+	@$(stack) scan
 
 env: ## shell exports for a plain `pulumi`: eval "$(make env)"
 	@$(stack) env

@@ -22,6 +22,9 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "what is wrong with this machine or stack, and the line that mends it",
     "user": "make a user of MLflow's, or give one a new password, and show the password once",
     "ca": "the root certificate of the stack's own authority, for clients to trust",
+    "update": "base images with the newest packages, for the next `up`",
+    "sbom": "write what is in each image that the stack runs, as CycloneDX",
+    "scan": "look for known flaws in each image that the stack runs",
     "env": "shell exports with which a plain `pulumi` finds the same CLI, state and passphrase",
     "prepare": "get the Docker engine, the Pulumi CLI, the plugins and the base images",
     "engine-stop": "stop a Docker daemon that was started from here",
@@ -67,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--reset", action="store_true", default=reset, help="a new password for a user who is there"
             )
+        if name == "update":
+            back = os.environ.get("BACK", "") == "1"
+            command.add_argument(
+                "--back", action="store_true", default=back, help="take the images from before the last update (BACK=1)"
+            )
         if name == "logs":
             command.add_argument("--role", default=os.environ.get("ROLE", ""), help="whose log (default: server)")
             command.add_argument("--tail", type=int, default=200, metavar="N", help="the last N lines")
@@ -76,7 +84,23 @@ def _parser() -> argparse.ArgumentParser:
 
 def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
     """The commands; what one of them does not need is not imported for it."""
-    from toolchain.commands import ca, destroy, doctor, engine_stop, env, init, logs, prepare, preview, status, up, user  # noqa: PLC0415 - after the usage  # noqa: PLC0415
+    from toolchain.commands import (  # noqa: PLC0415 - after the usage
+        ca,
+        destroy,
+        doctor,
+        engine_stop,
+        env,
+        init,
+        logs,
+        prepare,
+        preview,
+        sbom,
+        scan,
+        status,
+        up,
+        update,
+        user,
+    )
     from toolchain.session import open_session  # noqa: PLC0415
 
     stack: str = given.stack
@@ -90,6 +114,9 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         "doctor": lambda: doctor.run(stack),
         "user": lambda: user.run(open_session(stack), given.name, reset=given.reset),
         "ca": lambda: ca.run(open_session(stack)),
+        "update": lambda: update.run(stack, back=given.back),
+        "sbom": lambda: sbom.run(stack),
+        "scan": lambda: scan.run(stack),
         "env": lambda: env.run(open_session(stack)),
         "prepare": lambda: prepare.run(stack),
         "engine-stop": engine_stop.run,

@@ -109,6 +109,15 @@ def test_presigned_requests_go_to_minio_and_everything_else_to_mlflow(gateway: G
         assert gateway.told("GET", path)["name"] == "mlflow"
 
 
+def test_an_upload_whose_signature_minio_would_not_look_at_never_gets_there(gateway: Gateway) -> None:
+    for kind in ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"):
+        for path in (f"/mlflow/0/a?{_SIGNED}", "/mlflow/0/a", "/api/2.0/mlflow/runs/search"):
+            assert gateway.ask("PUT", path, b"x", {"x-amz-content-sha256": kind})[0] == 403, (kind, path)
+    assert (
+        gateway.told("PUT", f"/mlflow/0/a?{_SIGNED}", {"X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"})["name"] == "minio"
+    )
+
+
 def test_a_request_arrives_as_it_was_sent(gateway: Gateway) -> None:
     path = f"/mlflow/0/%C3%B6%20%2B%25%23/a//b?response-x=%2F&{_SIGNED}"
     headers = {"Host": "tracking.example:5901", "User-Agent": "boto3", "x-amz-meta-a": "1", "Range": "bytes=0-9"}
@@ -285,4 +294,4 @@ def test_the_image_has_caddy_and_wget_and_no_compiler(
     built: Mapping[str, str], docker_client: docker.DockerClient
 ) -> None:
     script = "caddy version | cut -d' ' -f1; wget --help 2>&1 | head -1 | cut -d' ' -f1; id -u"
-    assert once(docker_client, built["gatewayImage"], script) == f"v2.10.2\nBusyBox\n{_UID}\n"
+    assert once(docker_client, built["gatewayImage"], script) == f"v2.11.7\nBusyBox\n{_UID}\n"

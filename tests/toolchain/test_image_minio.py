@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
-from urllib.parse import quote
+from datetime import UTC, datetime
+from urllib.parse import quote, urlencode
 
+import boto3
 import docker
 import minio
 import pytest
+import urllib3
+from botocore.config import Config
 from docker.models.containers import Container
 from minio.error import S3Error
 
 from tests.toolchain.boxes import FILES, Boxes, File, eventually, execute, exit_of, inspect_of, logs, once, published
+from tests.toolchain.servers import Server
 from toolchain.paths import PROJECT_DIR
 
 _UID = 10001
@@ -147,3 +153,70 @@ def test_a_new_root_password_takes_effect_at_the_next_start(boxes: Boxes, minio_
             assert password == "the first password"
             client.make_bucket("kept")
         server.remove(force=True)
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Amz-Meta-Snowball-Auto-Extract": "true"}], ids=["object", "archive"])
+@pytest.mark.parametrize("signed_in", ["query", "header"])
+def test_an_upload_with_an_unsigned_trailer_needs_a_signature_all_the_same(
+    minio_server: Server, signed_in: str, headers: dict[str, str]
+) -> None:
+    now = datetime.now(UTC)
+    scope = f"{minio_server.user}/{now:%Y%m%d}/us-east-1/s3/aws4_request"
+    sent = {
+        **headers,
+        "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        "x-amz-decoded-content-length": "4",
+        "x-amz-trailer": "x-amz-checksum-crc32",
+        "x-amz-date": f"{now:%Y%m%dT%H%M%SZ}",
+    }
+    names = ";".join(["host", *sorted(name.lower() for name in sent)])
+    query = ""
+    if signed_in == "query":
+        query = "?" + urlencode(
+            {
+                "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+                "X-Amz-Credential": scope,
+                "X-Amz-Date": sent["x-amz-date"],
+                "X-Amz-Expires": "900",
+                "X-Amz-SignedHeaders": names,
+                "X-Amz-Signature": "0" * 64,
+            }
+        )
+    else:
+        sent["Authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={'0' * 64}"
+    bucket = f"unsigned-{secrets.token_hex(4)}"
+    client = minio.Minio(
+        endpoint=f"{minio_server.host}:{minio_server.port}",
+        access_key=minio_server.user,
+        secret_key=minio_server.password,
+        secure=False,
+    )
+    client.make_bucket(bucket_name=bucket)
+    answer = urllib3.request(
+        "PUT",
+        f"http://{minio_server.host}:{minio_server.port}/{bucket}/object{query}",
+        body=b"4\r\nabcd\r\n0\r\nx-amz-checksum-crc32:7YLNEQ==\r\n\r\n",
+        headers=sent,
+        retries=False,
+    )
+    assert answer.status == 403, answer.data
+    assert b"SignatureDoesNotMatch" in answer.data
+    client.remove_bucket(bucket_name=bucket)  # it is empty
+
+
+def test_a_client_that_signs_uploads_with_an_unsigned_trailer_as_usual(minio_server: Server) -> None:
+    store = boto3.client(
+        "s3",
+        endpoint_url=f"http://{minio_server.host}:{minio_server.port}",
+        aws_access_key_id=minio_server.user,
+        aws_secret_access_key=minio_server.password,
+        region_name="us-east-1",
+        config=Config(request_checksum_calculation="when_supported", s3={"payload_signing_enabled": False}),
+    )
+    sent: list[str] = []
+    store.meta.events.register("before-send.s3.*", lambda request, **_: sent.append(str(request.headers)))
+    store.create_bucket(Bucket="trailer")
+    store.put_object(Bucket="trailer", Key="object", Body=b"content" * 1000, ChecksumAlgorithm="CRC32")
+    assert store.get_object(Bucket="trailer", Key="object")["Body"].read() == b"content" * 1000
+    store.delete_object(Bucket="trailer", Key="object")
+    store.delete_bucket(Bucket="trailer")

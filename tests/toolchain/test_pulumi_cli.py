@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.toolchain import mirror
-from toolchain import paths, pulumi_cli
+from toolchain import go_modules, paths, pulumi_cli
 from toolchain.errors import REFUSED, RefusedError
 from toolchain.pulumi_cli import go_build, vendor, version
 
@@ -169,7 +169,7 @@ def test_the_built_cli_says_its_version() -> None:
 
 
 def test_a_machine_without_go_gets_one_that_is_new_enough() -> None:
-    go = go_build.bring_go()
+    go = go_modules.bring_go()
     told = subprocess.run([go, "version"], capture_output=True, text=True, check=True, env={"HOME": "/tmp"})
     assert told.stdout.startswith("go version go1.27.3 "), told.stdout
     wanted = re.search(r"^go (\d+)\.(\d+)", (Path(go_build.__file__).parent / "go.mod").read_text(), re.MULTILINE)

@@ -24,26 +24,32 @@ _IN_RAM = 'mount -t tmpfs -o mode=0755,size=1g tmpfs "$1" || true; shift; exec "
 _MEND_INSTALL = "sudo apt-get install debootstrap debian-archive-keyring"
 
 
-def digest(here: machine.Machine) -> str:
-    """Twelve digits over everything that decides what is in the image, but for the day it is made."""
-    inputs = hashlib.sha256(f"{machine.SUITE} {here.arch} {here.certificates_digest}".encode())
+def digest(here: machine.Machine, edition: str = "") -> str:
+    """Twelve digits over everything that decides what is in the image; an edition stands for the day it is made."""
+    inputs = hashlib.sha256(f"{machine.SUITE} {here.arch} {here.certificates_digest}{edition}".encode())
     for path in sorted(_RECIPE.iterdir()):
         inputs.update(path.name.encode() + b"\0" + path.read_bytes())
     return inputs.hexdigest()[:12]
 
 
-def root_file_system(here: machine.Machine, cache: Path, report: Report) -> Path:
+def archive_of(here: machine.Machine, cache: Path, edition: str = "") -> Path:
+    """Where the root file system is kept."""
+    return cache / f"debian-{digest(here, edition)}.tar"
+
+
+def root_file_system(here: machine.Machine, cache: Path, report: Report, edition: str = "") -> Path:
     """Have the root file system as a tar archive, from the cache or made now.
 
     Args:
         here: The machine's settings.
         cache: Folder of the cache.
         report: Takes progress lines.
+        edition: Which one, where it was made again for newer packages.
 
     Raises:
         ToolchainError: debootstrap is missing and can't be installed, there are no rights, or it failed.
     """
-    archive = cache / f"debian-{digest(here)}.tar"
+    archive = archive_of(here, cache, edition)
     if archive.exists():
         return archive
     as_root = _as_root()

@@ -76,16 +76,36 @@ def import_root(client: docker.DockerClient, archive: Path, reference: str) -> N
 
 
 def build(
-    client: docker.DockerClient, context: Path, reference: str, arguments: Mapping[str, str], progress: Progress
+    client: docker.DockerClient,
+    context: Path,
+    reference: str,
+    arguments: Mapping[str, str],
+    progress: Progress,
+    *,
+    anew: bool = False,
 ) -> None:
     """Build an image with the daemon's own builder; no BuildKit is needed.
+
+    Args:
+        client: The Docker daemon.
+        context: Folder of the build context.
+        reference: The image's tag.
+        arguments: Build arguments.
+        progress: Takes the build's output.
+        anew: Whether every step is run again, also one that Docker has the outcome of: it may download newer packages.
 
     Raises:
         StepFailedError: The build failed; the text is the end of its output.
     """
     repository, _, tag = reference.rpartition(":")
     events = client.api.build(
-        path=str(context), tag=f"{repository}:{tag}", buildargs=dict(arguments), rm=True, forcerm=True, decode=True
+        path=str(context),
+        tag=f"{repository}:{tag}",
+        buildargs=dict(arguments),
+        nocache=anew,
+        rm=True,
+        forcerm=True,
+        decode=True,
     )
     _follow(cast("Iterable[dict[str, Any]]", events), progress)
 

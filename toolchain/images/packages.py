@@ -2,6 +2,9 @@
 
 They are tagged `local/mlflow-stack/NAME:VERSION-HASH`, never under a vendor's name. The hash is over everything that
 goes in, so an image that is there under its tag is the right one and is not built again.
+
+Debian's packages alone are not pinned: an image has those of the day it was made. `make update` makes another *edition*
+of an image where there are newer ones; its name goes into the hash, too.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import docker
@@ -51,6 +54,7 @@ class Recipe:
         place: Where the wheel's files go below `rootfs/`.
         arguments: Build arguments.
         files: This machine's own settings in the image: path → text.
+        edition: Which one, where it was made again for newer packages.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Recipe:
     place: wheels.Placement | None = None
     arguments: Mapping[str, str] = field(default_factory=dict[str, str])
     files: Mapping[str, str] = field(default_factory=dict[str, str])
+    edition: str = ""
 
     def reference(self, base: str) -> str:
         """The image's tag, given the reference of its base."""
@@ -68,23 +73,24 @@ class Recipe:
             path = _IMAGES / self.folder / name
             if path.exists():
                 inputs.update(path.read_bytes())
-        inputs.update(repr(self.place).encode())
+        inputs.update(repr(self.place).encode() + self.edition.encode())
         return f"{_PREFIX}/{self.name}:{self.version}-{inputs.hexdigest()[:12]}"
 
 
-def debian_reference(here: Machine) -> str:
+def debian_reference(here: Machine, editions: Mapping[str, str] | None = None) -> str:
     """The tag of the Debian base image."""
-    return f"{_PREFIX}/debian:{_DEBIAN_VERSION}-{debian.digest(here)}"
+    return f"{_PREFIX}/debian:{_DEBIAN_VERSION}-{debian.digest(here, (editions or {}).get('debianImage', ''))}"
 
 
-def recipes(here: Machine) -> list[Recipe]:
+def recipes(here: Machine, editions: Mapping[str, str] | None = None) -> list[Recipe]:
     """The images on top of the base."""
-    return [
+    plain = [
         Recipe("python", "pythonImage", "3.11", "python", files=here.files(pip=True)),
         Recipe("golang", "goImage", "1.27.3", "golang", _GO, files=here.files(go=True)),
         postgres(18),
-        Recipe("caddy", "gatewayImage", "2.10.2", "gateway", _CADDY),
+        Recipe("caddy", "gatewayImage", "2.11.7", "gateway", _CADDY),
     ]
+    return [replace(recipe, edition=(editions or {}).get(recipe.role, "")) for recipe in plain]
 
 
 def postgres(major: int) -> Recipe:
@@ -115,13 +121,19 @@ def _postgres_placement(major: int) -> wheels.Placement:
     )
 
 
-def references(here: Machine) -> dict[str, str]:
+def references(here: Machine, editions: Mapping[str, str] | None = None) -> dict[str, str]:
     """Role → tag of every image, whether it is there or not."""
-    base = debian_reference(here)
-    return {"debianImage": base} | {recipe.role: recipe.reference(base) for recipe in recipes(here)}
+    base = debian_reference(here, editions)
+    return {"debianImage": base} | {recipe.role: recipe.reference(base) for recipe in recipes(here, editions)}
 
 
-def obtain(client: docker.DockerClient, here: Machine, cache: Path, report: Report) -> dict[str, str]:
+def obtain(
+    client: docker.DockerClient,
+    here: Machine,
+    cache: Path,
+    report: Report,
+    editions: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """Have every image: build the ones that are missing. The caller holds the lock.
 
     Args:
@@ -129,6 +141,7 @@ def obtain(client: docker.DockerClient, here: Machine, cache: Path, report: Repo
         here: The machine's settings.
         cache: Folder of the cache.
         report: Takes progress lines.
+        editions: Role → edition, for the images that were made again for newer packages.
 
     Returns:
         Role → tag.
@@ -136,13 +149,13 @@ def obtain(client: docker.DockerClient, here: Machine, cache: Path, report: Repo
     Raises:
         ToolchainError: An image can't be built.
     """
-    wanted = references(here)
+    wanted = references(here, editions)
     if all(docker_host.has(client, reference) for reference in wanted.values()):
         return wanted
     cache.mkdir(parents=True, exist_ok=True)
     clear_left_over(cache)
     _check_space(client, cache, report)
-    missing = [recipe for recipe in recipes(here) if not docker_host.has(client, wanted[recipe.role])]
+    missing = [recipe for recipe in recipes(here, editions) if not docker_host.has(client, wanted[recipe.role])]
     if here.left_out:
         report(f"  settings with credentials are not put into images: {', '.join(here.left_out)}")
     lock = threading.Lock()
@@ -158,7 +171,7 @@ def obtain(client: docker.DockerClient, here: Machine, cache: Path, report: Repo
             if recipe.place is not None
         }
         if not docker_host.has(client, wanted["debianImage"]):
-            archive = debian.root_file_system(here, cache, say)
+            archive = debian.root_file_system(here, cache, say, (editions or {}).get("debianImage", ""))
             docker_host.import_root(client, archive, wanted["debianImage"])
             say(f"  debian: {wanted['debianImage']}, {docker_host.report_size(client, wanted['debianImage'])}")
 
@@ -209,7 +222,8 @@ def build(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         try:
-            docker_host.build(client, context, reference, {"BASE_IMAGE": base, **recipe.arguments}, progress)
+            arguments = {"BASE_IMAGE": base, **recipe.arguments}
+            docker_host.build(client, context, reference, arguments, progress, anew=bool(recipe.edition))
         except StepFailedError as failure:
             raise FailedError(
                 "image", reference, _reason(str(failure)), "make up (finished images are kept)"

@@ -12,9 +12,9 @@ import os
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import docker
 
@@ -40,11 +40,15 @@ class ImageSources:
         source: From packages or from the vendors.
         why: The reason, for people.
         references: Role → reference: `postgresImage`, `gatewayImage`, `pythonImage`, `goImage`, `debianImage`.
+        editions: Role → edition, for the images from packages that `make update` made again.
+        previous: The editions before the last `make update`.
     """
 
     source: Source
     why: str
     references: Mapping[str, str]
+    editions: Mapping[str, str] = field(default_factory=dict[str, str])
+    previous: Mapping[str, str] | None = None
 
 
 def recorded(local_dir: Path | None = None) -> ImageSources | None:
@@ -56,12 +60,13 @@ def recorded(local_dir: Path | None = None) -> ImageSources | None:
         return None
     if not isinstance(content, dict):
         return None
-    values = cast("dict[str, str]", content)
+    values = cast("dict[str, Any]", content)
     source = values.pop("source", "")
     why = values.pop("why", "")
     if source not in ("packages", "vendor"):
         return None
-    return ImageSources(source, why, values)
+    editions, previous = values.pop("editions", {}), values.pop("previous", None)
+    return ImageSources(source, why, values, editions, previous)
 
 
 def resolve(
@@ -96,23 +101,24 @@ def resolve(
     cache = cache or paths.cache_root() / "images"
     here = machine.look()
     before = recorded(local_dir)
-    built = packages.references(here)
+    editions, previous = (before.editions, before.previous) if before else ({}, None)
+    built = packages.references(here, editions)
 
-    with _lock(cache, report):
+    with lock(cache, report):
         source, why = _choose(mode, before, client, built, vendor)
         wanted = built if source == "packages" else vendor_images.references(here, vendor)
         if before is None or before.references.get("postgresImage") != wanted["postgresImage"]:
-            _guard_volumes(client, wanted["postgresImage"])
-        sources = ImageSources(source, why, wanted)
+            guard_volumes(client, wanted["postgresImage"])
+        sources = ImageSources(source, why, wanted, editions, previous)
         if sources == before and all(docker_host.has(client, reference) for reference in wanted.values()):
             report(f"images: {source}: {why}")
             return sources
         report(f"images: {source}: {why}")
         if source == "packages":
-            packages.obtain(client, here, cache, report)
+            packages.obtain(client, here, cache, report, editions)
         else:
             vendor_images.obtain(client, here, vendor, cache, report)
-        _write(local_dir, sources)
+        record(local_dir, sources)
     return sources
 
 
@@ -138,7 +144,7 @@ def _choose(
     return "vendor", "the registry answers"
 
 
-def _guard_volumes(client: docker.DockerClient, reference: str) -> None:
+def guard_volumes(client: docker.DockerClient, reference: str) -> None:
     """Refuse an image of another major than an existing data volume needs."""
     major = volumes.major_of(reference)
     for volume, majors in volumes.postgres_majors(client).items():
@@ -152,10 +158,14 @@ def _guard_volumes(client: docker.DockerClient, reference: str) -> None:
             )
 
 
-def _write(local_dir: Path, sources: ImageSources) -> None:
+def record(local_dir: Path, sources: ImageSources) -> None:
     """Write the decision down, all of it or nothing."""
     local_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    content = {"source": sources.source, "why": sources.why, **sources.references}
+    content: dict[str, object] = {"source": sources.source, "why": sources.why, **sources.references}
+    if sources.editions:
+        content["editions"] = dict(sources.editions)
+    if sources.previous is not None:
+        content["previous"] = dict(sources.previous)
     descriptor, name = tempfile.mkstemp(dir=local_dir, prefix=f"{_FILE}.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(content, file, indent=2, ensure_ascii=False)
@@ -166,7 +176,7 @@ def _write(local_dir: Path, sources: ImageSources) -> None:
 
 
 @contextmanager
-def _lock(cache: Path, report: Report) -> Generator[None]:
+def lock(cache: Path, report: Report) -> Generator[None]:
     """One run at a time builds or pulls, whatever checkout it belongs to. A killed run's lock goes with it."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w", encoding="utf-8") as file:
