@@ -24,6 +24,7 @@ class ArtifactStoreArgs:
         console_user_password: Password of the user that looks at the bucket in the console.
         server: The running server.
         data: The volume that everything here lives in: deleted with it, so that a `destroy` needs no server.
+        protect: Refuse to delete what holds data.
     """
 
     endpoint: str
@@ -33,6 +34,7 @@ class ArtifactStoreArgs:
     console_user_password: pulumi.Output[str]
     server: pulumi.Resource
     data: pulumi.Resource
+    protect: bool = False
 
 
 def policy_document(bucket: str, *, bucket_actions: Sequence[str], object_actions: Sequence[str]) -> str:
@@ -65,7 +67,9 @@ class ArtifactStore(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self._server, self._data = args.server, args.data
-        self._bucket = minio.S3Bucket("bucket", bucket=args.bucket_name, acl="private", opts=self._inside())
+        self._bucket = minio.S3Bucket(
+            "bucket", bucket=args.bucket_name, acl="private", opts=self._inside(protect=args.protect)
+        )
         self._attachments = [
             self._user(
                 "bucket-user",
@@ -105,9 +109,13 @@ class ArtifactStore(pulumi.ComponentResource):
             f"{name}-attachment", user_name=user.name, policy_name=policy.name, opts=self._inside()
         )
 
-    def _inside(self) -> pulumi.ResourceOptions:
+    def _inside(self, *, protect: bool | None = None) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(
-            parent=self, provider=self._provider, depends_on=[self._server], deleted_with=self._data
+            parent=self,
+            provider=self._provider,
+            depends_on=[self._server],
+            deleted_with=self._data,
+            protect=protect,
         )
 
     @property

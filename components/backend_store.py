@@ -23,6 +23,7 @@ class BackendStoreArgs:
         runtime_password: Password of the role that the tracking server uses.
         server: The running server.
         data: The volume that everything here lives in: deleted with it, so that a `destroy` needs no server.
+        protect: Refuse to delete what holds data.
     """
 
     host: str
@@ -33,6 +34,7 @@ class BackendStoreArgs:
     runtime_password: pulumi.Output[str]
     server: pulumi.Resource
     data: pulumi.Resource
+    protect: bool = False
 
 
 class BackendStore(pulumi.ComponentResource):
@@ -81,7 +83,7 @@ class BackendStore(pulumi.ComponentResource):
             lc_collate="C",
             lc_ctype="C",
             template="template0",
-            opts=self._inside(owner),
+            opts=self._inside(owner, protect=args.protect),
         )
         nobody_else = postgresql.Grant(
             "public-nothing",
@@ -131,12 +133,13 @@ class BackendStore(pulumi.ComponentResource):
         self._database = database
         self.register_outputs({"databaseName": database.name})
 
-    def _inside(self, after: pulumi.Resource) -> pulumi.ResourceOptions:
+    def _inside(self, after: pulumi.Resource, *, protect: bool | None = None) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(
             parent=self,
             provider=self._provider,
             depends_on=[self._server, after],
             deleted_with=self._data,
+            protect=protect,
         )
 
     @property

@@ -29,6 +29,7 @@ class MinioServerArgs:
         console_port: Port of the console, on 127.0.0.1 whatever the address of the API.
         network: Name of the network it serves on.
         root_password: Password of the root user.
+        protect: Refuse to delete the volume.
         after: What must be there before the container.
     """
 
@@ -40,6 +41,7 @@ class MinioServerArgs:
     console_port: int
     network: pulumi.Input[str]
     root_password: pulumi.Output[str]
+    protect: bool = False
     after: Sequence[pulumi.Resource] = ()
 
 
@@ -56,7 +58,7 @@ class MinioServer(pulumi.ComponentResource):
             "minio-data",
             name=args.naming.data_volume("minio"),
             labels=args.naming.volume_labels("minio", bucket=args.bucket_name),
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=DATA_VOLUME_IS_KEPT),
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=DATA_VOLUME_IS_KEPT, protect=args.protect),
         )
         self._container = service_container(
             ServiceArgs(

@@ -58,6 +58,11 @@ class Naming:
         """Name of the volume for a role's temporary files that are too large for memory."""
         return f"mlflow-{self.stack}-{role}-scratch"
 
+    @property
+    def protection_volume(self) -> str:
+        """Name of the volume, always empty, that a protected stack refuses to be destroyed by."""
+        return f"mlflow-{self.stack}-protection"
+
     def network(self, part: str) -> str:
         """Name of a network; `part` says what it joins."""
         return f"mlflow-{self.stack}-{part}"

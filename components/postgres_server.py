@@ -39,6 +39,7 @@ class PostgresServerArgs:
         port: Port on 127.0.0.1, for the provider.
         network: Name of the network it serves on.
         admin_password: Password of the superuser; set at every start, so that a new value takes effect.
+        protect: Refuse to delete the volume.
         after: What must be there before the container.
     """
 
@@ -48,6 +49,7 @@ class PostgresServerArgs:
     port: int
     network: pulumi.Input[str]
     admin_password: pulumi.Output[str]
+    protect: bool = False
     after: Sequence[pulumi.Resource] = ()
 
 
@@ -64,7 +66,7 @@ class PostgresServer(pulumi.ComponentResource):
             "postgres-data",
             name=args.naming.data_volume("postgres"),
             labels=args.naming.volume_labels("postgres", database=args.database_name),
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=DATA_VOLUME_IS_KEPT),
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=DATA_VOLUME_IS_KEPT, protect=args.protect),
         )
         entrypoint = Path(__file__).parent.parent / "images" / "postgres" / "entrypoint.sh"
         self._container = service_container(

@@ -201,6 +201,12 @@ class Settings(BaseModel):
         description="`proxied`: clients need the front door only. `direct`: clients talk to MinIO with a key.",
     )
 
+    data_protection: bool = Field(
+        True,
+        description="Refuse to destroy or replace what holds data (volumes, database, bucket), until this is `false` "
+        "and an `up` has run. `Pulumi.dev.yaml` sets it to `false`.",
+    )
+
     @model_validator(mode="after")
     def _hold_together(self) -> Self:
         ports: dict[int, str] = {}

@@ -88,6 +88,7 @@ class MlflowStack(pulumi.ComponentResource):
                 port=settings.postgres_port,
                 network=networks.backend,
                 admin_password=secret.postgres_admin_password,
+                protect=settings.data_protection,
                 after=built,
             ),
             here,
@@ -103,6 +104,7 @@ class MlflowStack(pulumi.ComponentResource):
                 console_port=settings.minio_console_port,
                 network=networks.artifact,
                 root_password=secret.minio_root_password,
+                protect=settings.data_protection,
                 after=built,
             ),
             here,
@@ -130,6 +132,7 @@ class MlflowStack(pulumi.ComponentResource):
                 runtime_password=secret.postgres_runtime_password,
                 server=postgres.container,
                 data=postgres.volume,
+                protect=settings.data_protection,
             ),
             here,
         )
@@ -144,6 +147,7 @@ class MlflowStack(pulumi.ComponentResource):
                 console_user_password=secret.console_user_password,
                 server=minio.container,
                 data=minio.volume,
+                protect=settings.data_protection,
             ),
             here,
         )
@@ -182,6 +186,20 @@ class MlflowStack(pulumi.ComponentResource):
             here,
         )
         self._api_host = reachable
+        # A refused destroy deletes what comes before the protected resource. This one comes before all others, since
+        # nothing depends on it and it depends on all that runs: so nothing is deleted.
+        docker.Volume(
+            "protection",
+            name=naming.protection_volume,
+            labels=naming.volume_labels("protection"),
+            opts=pulumi.ResourceOptions.merge(
+                here,
+                pulumi.ResourceOptions(
+                    protect=settings.data_protection,
+                    depends_on=[gateway.container, server.container, *artifact_store.ready, *backend_store.ready],
+                ),
+            ),
+        )
         self._verified = pulumi.Output.all(
             server.container.id,
             gateway.container.id,

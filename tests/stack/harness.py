@@ -315,6 +315,7 @@ class Stack:
         """Write the stack file: free ports unless given, and no protection of data, as in dev."""
         ports = ("mlflowPort", "minioApiPort", "minioConsolePort", "postgresPort")
         chosen: dict[str, str] = dict(zip(ports, map(str, free_ports(len(ports))), strict=True))
+        chosen["dataProtection"] = "false"
         chosen |= {key: str(value) for key, value in settings.items()}
         stack = cls(checkout, name, chosen)
         lines = [f'  {PROJECT}:{key}: "{value}"' for key, value in sorted(chosen.items())]

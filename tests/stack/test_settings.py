@@ -57,7 +57,13 @@ TABLE: dict[str, tuple[str, Touched]] = {
     "gatewayImage": (IMAGE, _and_files(GATEWAY) | {"RemoteImage:gateway-image": "replace"}),
     "pythonImage": (IMAGE, {"Image:mlflow-image": "update"} | _and_files(MIGRATION | SERVER)),
     "artifactAccess": ("direct", SERVER),
+    "auth": ("basic", _and_files(MIGRATION | SERVER)),
+    "defaultPermission": ("READ", {}),
+    "allowArtifactsPastAuth": ("true", {}),
+    "dataProtection": ("true", {}),
     # credentials
+    "mlflowAdminPassword": ("", {}),
+    "flaskSecret": ("", {}),
     "postgresAdminPassword": ("", _and_files(POSTGRES) | {"postgresql:postgresql": "update"}),
     "postgresOwnerPassword": ("", {"Role:owner": "update"} | _and_files(MIGRATION) | SERVER),
     "postgresRuntimePassword": ("", {"Role:runtime": "update"} | _and_files(SERVER)),
@@ -68,11 +74,16 @@ TABLE: dict[str, tuple[str, Touched]] = {
     "webhookKey": ("", _and_files(SERVER)),
 }
 
-#: Setting → (a new value, words of the refusal): a change would lose data, or needs files that are not there.
+#: Setting → (a new value, words of the refusal): a change would lose data, or needs what is not there.
 REFUSED: dict[str, tuple[str, str]] = {
     "bucketName": ("another-bucket", "fixed once the stack is up"),
     "databaseName": ("another_database", "fixed once the stack is up"),
     "mlflowVersion": ("3.99.0", "lock"),
+    "tls": ("internal", "publicHost is not set"),
+    "tlsCertFile": ("cert.pem", "has no effect without tls: files"),
+    "tlsKeyFile": ("key.pem", "has no effect without tls: files"),
+    "acmeDirectory": ("https://acme.example.org", "has no effect without tls: acme"),
+    "acmeCaFile": ("ca.pem", "has no effect without tls: acme"),
 }
 
 #: Which image a setting of type `IMAGE` stands for, by its role in the output `images`; the base image of the
@@ -166,7 +177,9 @@ def test_a_setting_changed_alone_touches_only_what_it_must(
 
 
 @pytest.mark.parametrize("key", REFUSED)
-def test_a_change_that_would_lose_data_is_refused_at_preview(used_stack: Stack, config_file: Path, key: str) -> None:
+def test_a_change_that_would_lose_data_or_lacks_something_is_refused_at_preview(
+    used_stack: Stack, config_file: Path, key: str
+) -> None:
     value, words = REFUSED[key]
     _change(used_stack, config_file, key, value).ok()
     preview = used_stack.pulumi("preview", "--non-interactive", "--config-file", str(config_file))

@@ -28,13 +28,12 @@ def run(session: Session, *, yes: bool) -> int:
     state = deployment.load(session) if init.exists(session) else Deployment({})
     if not state.resources and not state.pending:
         return _nothing_known(session, objects)
+    _refuse_protected(session, state)
     images = _images(state)
     _confirm(session, objects, yes=yes)
     heal.clear_locks(session)
     _drop_pending(session, state, objects)
     code = deploy.run(session, "destroy", "--yes", "--skip-preview")
-    if code and any(resource.protected for resource in state.resources):
-        return code  # refused on purpose: nothing may be swept away behind its back
     _sweep(state, Objects(session.name, objects.client))
     if code:
         say("  what Pulumi could not reach was removed with its containers and volumes")
@@ -44,6 +43,23 @@ def run(session: Session, *, yes: bool) -> int:
         say(f"  images that only this stack used, removed: {', '.join(gone)}")
     say(f"stack {session.stack} is gone; its settings and credentials stay in {session.stack_file.name}")
     return DONE
+
+
+def _refuse_protected(session: Session, state: Deployment) -> None:
+    """Keep what the user said to keep.
+
+    Raises:
+        RefusedError: The stack is protected.
+    """
+    if not any(resource.protected for resource in state.resources):
+        return
+    chosen = "" if session.stack == "dev" else f" STACK={session.stack}"
+    raise RefusedError(
+        "dataProtection",
+        "true",
+        f"keeps the data of stack {session.stack}; nothing was touched",
+        f"pulumi config set dataProtection false --stack {session.stack} && make up{chosen} && make destroy{chosen}",
+    )
 
 
 def _nothing_known(session: Session, objects: Objects) -> int:
