@@ -1,7 +1,7 @@
 # Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy init status logs doctor user ca update sbom scan env engine-stop test lint bench soak venv-test prepare
+.PHONY: help up preview destroy init status logs doctor rotate user ca update sbom scan env engine-stop test lint bench soak venv-test prepare
 
 STACK ?= dev
 PYTHON ?= python3
@@ -41,6 +41,9 @@ logs: ## the log of a container: ROLE=server (default), gateway, migration, mini
 
 doctor: ## what is wrong with this machine or stack, and the line that mends it
 	@$(stack) doctor
+
+rotate: ## new credentials, all or NAME=bucketUserSecret; data stays readable, and the pause is told
+	@$(stack) rotate
 
 user: ## NAME=ada: a user of MLflow's (auth: basic), with a password that is shown once; RESET=1: a new one
 	@$(stack) user

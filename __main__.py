@@ -9,10 +9,10 @@ from components.naming import Naming
 from components.stack import MlflowStack, MlflowStackArgs
 
 stack_name = pulumi.get_stack()
-settings, credentials = config.read()
-checked = preflight.check(settings, Naming(stack_name), preflight.connect(), dry_run=pulumi.runtime.is_dry_run())
-stack = MlflowStack(
-    "mlflow", MlflowStackArgs(stack_name, settings, credentials, migration_attempt=checked.migration_attempt)
+found = config.read()
+checked = preflight.check(
+    found.settings, Naming(stack_name), preflight.connect(), found.plain, dry_run=pulumi.runtime.is_dry_run()
 )
+stack = MlflowStack("mlflow", MlflowStackArgs(stack_name, found.settings, found.credentials, checked))
 for name, value in stack.outputs.items():
     pulumi.export(name, value)

@@ -21,6 +21,16 @@ _CERTIFICATE_WITHIN = {"acme": 150, "internal": 90, "files": 10}
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where the parts of a stack are found; the stores as addresses of this machine."""
+
+    postgres_host: str
+    postgres_port: int
+    minio: str
+    front_door: FrontDoor
+
+
+@dataclass(frozen=True, slots=True)
 class FrontDoorClient:
     """Asks as MLflow's first user where there are users.
 

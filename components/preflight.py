@@ -8,17 +8,26 @@ from __future__ import annotations
 import errno
 import shutil
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic.alias_generators import to_snake
+from pydantic.alias_generators import to_camel, to_snake
 
+from components import in_use
 from components.errors import Problem, Refusal
 from components.image import PROJECT_DIR, BaseImages, Build, base_images, minio_build, mlflow_build
-from components.naming import Naming
-from components.settings import DEFAULT_MLFLOW_VERSION, PROJECT, Settings
+from components.naming import Naming, Role
+from components.settings import (
+    DEFAULT_MLFLOW_VERSION,
+    ENCRYPTING_KEYS,
+    OLD,
+    PROJECT,
+    SECRET_KEYS,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -39,9 +48,11 @@ class Checked:
 
     Attributes:
         migration_attempt: Names the attempt of the migration job.
+        replaced: Credential → the value that it had until now, and must not be of use any more.
     """
 
     migration_attempt: str = FIRST_ATTEMPT
+    replaced: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 def connect() -> DockerClient:
@@ -74,13 +85,21 @@ def _no_docker(error: str) -> Problem:
     )
 
 
-def check(settings: Settings, naming: Naming, client: DockerClient, *, dry_run: bool = False) -> Checked:
+def check(
+    settings: Settings,
+    naming: Naming,
+    client: DockerClient,
+    plain: Mapping[str, str],
+    *,
+    dry_run: bool = False,
+) -> Checked:
     """Look for everything that would stop a deployment half-way.
 
     Args:
         settings: The stack's settings.
         naming: The stack's names.
         client: The Docker host.
+        plain: Every credential of the config, and those of a rotation at work, by key.
         dry_run: A preview: what only matters to a deployment (free disk space) is left out.
 
     Raises:
@@ -88,8 +107,13 @@ def check(settings: Settings, naming: Naming, client: DockerClient, *, dry_run: 
     """
     info: dict[str, Any] = client.info()
     bases = base_images(settings)
+    # A preview compares the keys that encrypt, and no more: it replaces nothing.
+    roles: frozenset[Role] = frozenset({"server"}) if dry_run else in_use.ROLES
+    used = in_use.credentials(naming, client, roles)
     problems = [
         *_version(settings),
+        *_certificate(settings),
+        *_encrypting_keys(plain, used),
         *_fixed_settings(settings, naming, client),
         *_memory(settings, info),
         *_ports(settings, naming, client),
@@ -99,7 +123,53 @@ def check(settings: Settings, naming: Naming, client: DockerClient, *, dry_run: 
         problems += _disk([mlflow_build(settings, bases), minio_build(bases)], client, info)
     if problems:
         raise Refusal(problems)
-    return Checked(migration_attempt=migration_attempt(naming, client))
+    replaced = {key: value for key, value in used.items() if value != plain.get(key)}
+    replaced |= {key: plain[f"{key}{OLD}"] for key in SECRET_KEYS if f"{key}{OLD}" in plain}
+    return Checked(migration_attempt=migration_attempt(naming, client), replaced=replaced)
+
+
+def _encrypting_keys(plain: Mapping[str, str], used: Mapping[str, str]) -> list[Problem]:
+    """What is encrypted with a key can be read with that key only, until it is encrypted anew."""
+    wrong = "is another one than is in use, and what MLflow keeps encrypted could not be read with it"
+    return [
+        Problem(key, "(hidden)", wrong, f"make rotate NAME={key}, which encrypts it anew")
+        for key in ENCRYPTING_KEYS
+        if key in used and used[key] not in (plain.get(key), plain.get(f"{key}{OLD}"))
+    ]
+
+
+def _certificate(settings: Settings) -> list[Problem]:
+    """The files of a certificate that the user brings: there, readable, and one fits the other."""
+    problems: list[Problem] = []
+    for name in ("tls_cert_file", "tls_key_file", "acme_ca_file"):
+        path, key = getattr(settings, name), to_camel(name)
+        if path is None:
+            continue
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no text"
+            problems.append(
+                Problem(key, path, f"can't be read: {reason}", f"pulumi config set {key} /path/to/file.pem")
+            )
+        else:
+            if "-----BEGIN " not in text:
+                wrong = "holds no PEM block (-----BEGIN …)"
+                problems.append(Problem(key, path, wrong, f"pulumi config set {key} /path/to/file.pem"))
+    if problems or settings.tls_cert_file is None or settings.tls_key_file is None:
+        return problems
+    try:
+        # An empty passphrase is refused by an encrypted key, where none would be asked for on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            settings.tls_cert_file, settings.tls_key_file, lambda: b""
+        )
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or str(error)
+        wrong = f"is not the key of the certificate in {settings.tls_cert_file}, or is encrypted ({reason})"
+        problems.append(
+            Problem("tlsKeyFile", settings.tls_key_file, wrong, "pulumi config set tlsKeyFile /path/to/key.pem")
+        )
+    return problems
 
 
 def migration_attempt(naming: Naming, client: DockerClient) -> str:
@@ -186,7 +256,10 @@ def _ports(settings: Settings, naming: Naming, client: DockerClient) -> list[Pro
             if holders[port][holder][1] == naming.stack:
                 continue
             problems.append(_taken(key, address, port, f"the container {holder}"))
-        elif local and (error := _bind(address, port)) is not None:
+        elif local and (error := _bind(address, port)) not in (
+            None,
+            errno.EACCES,
+        ):  # the daemon may take what we may not
             if error == errno.EADDRNOTAVAIL:
                 wrong = "is no address of this machine"
                 problems.append(Problem("bindAddress", address, wrong, "pulumi config set bindAddress 127.0.0.1"))

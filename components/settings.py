@@ -391,6 +391,17 @@ SECRETS: tuple[Secret, ...] = (
 
 SECRET_KEYS: tuple[str, ...] = tuple(secret.key for secret in SECRETS)
 
+#: What is in the backend store is encrypted with these, so a new value alone would make it unreadable.
+ENCRYPTING_KEYS = ("kekPassphrase", "webhookKey")
+
+#: While `make rotate` works, the stack file has the value before beside each key that it changed, and the value to come
+#: beside a key that something has to be encrypted anew with first.
+OLD, NEW = "Old", "New"
+ROTATING_KEYS: tuple[str, ...] = (
+    *(f"{key}{OLD}" for key in SECRET_KEYS),
+    *(f"{key}{NEW}" for key in ENCRYPTING_KEYS),
+)
+
 #: What the mend of an error proposes where the key's default says less.
 _EXAMPLES: dict[str, str] = {
     "bool_parsing": "true",
@@ -415,10 +426,13 @@ def load(values: Mapping[str, str], *, encrypted: Collection[str] = SECRET_KEYS)
             of them at once.
     """
     problems = _secret_problems(values, encrypted)
+    problems += _rotation_problems(values)
     # An empty text stands for "unset": the engine has no other default for a string.
     unset = {to_camel(name) for name, field in Settings.model_fields.items() if field.default is None}
     plain: dict[str, Any] = {
-        key: value for key, value in values.items() if key not in SECRET_KEYS and (value or key not in unset)
+        key: value
+        for key, value in values.items()
+        if key not in SECRET_KEYS and key not in ROTATING_KEYS and (value or key not in unset)
     }
     try:
         settings = Settings.model_validate(plain)
@@ -428,6 +442,14 @@ def load(values: Mapping[str, str], *, encrypted: Collection[str] = SECRET_KEYS)
     if problems:
         raise Refusal(problems)
     return settings
+
+
+def _rotation_problems(values: Mapping[str, str]) -> list[Problem]:
+    return [
+        Problem(key, "(hidden)", "a rotation of it was interrupted, and may have encrypted with it", "make rotate")
+        for key in ENCRYPTING_KEYS
+        if values.get(f"{key}{NEW}")
+    ]
 
 
 def _secret_problems(values: Mapping[str, str], encrypted: Collection[str]) -> list[Problem]:

@@ -17,7 +17,8 @@ def table() -> str:
     """Both tables, plain settings and credentials, as Markdown."""
     lines = ["| key | default | limits | what it does |", "| --- | --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{str(field.default).lower()}`"
+        value = str(field.default).lower() if isinstance(field.default, bool) else field.default
+        default = "" if field.default is None else f"`{value}`"
         lines.append(f"| `{to_camel(name)}` | {default} | {_limits(field)} | {field.description} |")
     lines += ["", "| credential | who uses it |", "| --- | --- |"]
     lines += [f"| `{secret.key}` | {secret.description} |" for secret in SECRETS]

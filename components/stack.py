@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_docker as docker
@@ -12,6 +12,7 @@ from components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from components.backend_store import BackendStore, BackendStoreArgs
 from components.credentials import Credentials
 from components.front_door import FrontDoor
+from components.front_door_client import Endpoints
 from components.gateway import Gateway, GatewayArgs
 from components.image import BuiltImage, PulledImage, base_images, minio_build, mlflow_build
 from components.migration import Migration, MigrationArgs
@@ -20,7 +21,7 @@ from components.mlflow_server import MlflowServer, MlflowServerArgs
 from components.naming import BUCKET_USER, MLFLOW_ADMIN, SERVICES, Naming
 from components.network import Networks, NetworksArgs
 from components.postgres_server import PostgresServer, PostgresServerArgs
-from components.preflight import FIRST_ATTEMPT
+from components.preflight import Checked
 from components.settings import Settings
 
 _LOOPBACK = "127.0.0.1"
@@ -34,13 +35,13 @@ class MlflowStackArgs:
         stack: Name of the Pulumi stack: part of every name outside.
         settings: What the user chose.
         credentials: Every credential, as secret outputs.
-        migration_attempt: Names the attempt of the migration (see `components.preflight`).
+        checked: What a look at the Docker host told.
     """
 
     stack: str
     settings: Settings
     credentials: Credentials
-    migration_attempt: str = FIRST_ATTEMPT
+    checked: Checked = field(default_factory=Checked)
 
 
 class MlflowStack(pulumi.ComponentResource):
@@ -160,7 +161,7 @@ class MlflowStack(pulumi.ComponentResource):
                 database_name=backend_store.database_name,
                 owner_password=secret.postgres_owner_password,
                 auth=settings.auth,
-                attempt=args.migration_attempt,
+                attempt=args.checked.migration_attempt,
                 after=[mlflow_image, *backend_store.ready],
             ),
             here,
@@ -201,31 +202,25 @@ class MlflowStack(pulumi.ComponentResource):
             ),
         )
         self._verified = pulumi.Output.all(
+            secret.as_output(),
             server.container.id,
             gateway.container.id,
             minio.container.id,
             postgres.container.id,
-            secret.postgres_runtime_password,
-            secret.bucket_user_secret,
-            secret.mlflow_admin_password,
-        ).apply(lambda values: self._verify(*values[-3:]))
+            *(resource.urn for resource in (*backend_store.ready, *artifact_store.ready)),
+        ).apply(lambda values: self._verify(values[0]))
         self.register_outputs({"trackingUri": door.url})
 
-    def _verify(self, runtime_password: str, bucket_user_secret: str, admin_password: str) -> bool:
+    def _verify(self, credentials: dict[str, str]) -> bool:
         if not pulumi.runtime.is_dry_run():
             settings = self._args.settings
-            endpoints = verification.Endpoints(
+            endpoints = Endpoints(
                 postgres_host=_LOOPBACK,
                 postgres_port=settings.postgres_port,
                 minio=f"{self._api_host}:{settings.minio_api_port}",
                 front_door=self._door,
             )
-            logins = verification.Logins(
-                runtime_password=runtime_password,
-                bucket_user_secret=bucket_user_secret,
-                admin_password=admin_password if settings.auth == "basic" else None,
-            )
-            verification.verify(settings, endpoints, logins)
+            verification.verify(settings, endpoints, credentials, self._args.checked.replaced)
         return True
 
     @property

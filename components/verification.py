@@ -11,44 +11,19 @@ import importlib
 import io
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from http import HTTPStatus
 
+from components import logins
 from components.errors import Failure
-from components.front_door import FrontDoor
-from components.front_door_client import FrontDoorClient
+from components.front_door_client import Endpoints, FrontDoorClient
 from components.naming import BUCKET_USER, POSTGRES_RUNTIME
 from components.settings import Settings
 
 _TIMEOUT = 20
+_AT_ONCE = 6
 _PREFIX = ".mlflow-stack-check"
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """Where the check finds the parts of the stack; the stores as addresses of this machine."""
-
-    postgres_host: str
-    postgres_port: int
-    minio: str
-    front_door: FrontDoor
-
-
-@dataclass(frozen=True, slots=True)
-class Logins:
-    """What the check logs in by.
-
-    Attributes:
-        runtime_password: Of the run-time role.
-        bucket_user_secret: Of the bucket user.
-        admin_password: Of MLflow's first user; None without logins.
-    """
-
-    runtime_password: str
-    bucket_user_secret: str
-    admin_password: str | None
 
 
 def prepare() -> None:
@@ -57,18 +32,28 @@ def prepare() -> None:
         threading.Thread(target=importlib.import_module, args=(name,), daemon=True).start()
 
 
-def verify(settings: Settings, endpoints: Endpoints, logins: Logins) -> None:
+def verify(settings: Settings, endpoints: Endpoints, now: Mapping[str, str], before: Mapping[str, str]) -> None:
     """Write, read and take back at each of the three places, all at once.
+
+    Each credential is tried as a login, too, and so is the value before of each that was replaced: in vain, it must be.
+
+    Args:
+        settings: The stack's settings.
+        endpoints: Where its servers are.
+        now: Every credential, by key.
+        before: The values before of those that were replaced.
 
     Raises:
         Failure: One of them does not work; it names all that do not.
     """
+    admin = now["mlflowAdminPassword"] if settings.auth == "basic" else None
     checks: list[tuple[str, Callable[[], None]]] = [
-        ("backend store", lambda: _row(settings, endpoints, logins.runtime_password)),
-        ("artifact store", lambda: _object(settings, endpoints, logins.bucket_user_secret)),
-        ("front door", lambda: _artifact(settings, FrontDoorClient(endpoints.front_door, logins.admin_password))),
+        ("backend store", lambda: _row(settings, endpoints, now["postgresRuntimePassword"])),
+        ("artifact store", lambda: _object(settings, endpoints, now["bucketUserSecret"])),
+        ("front door", lambda: _artifact(settings, FrontDoorClient(endpoints.front_door, admin))),
+        *logins.checks(settings, endpoints, now, before),
     ]
-    with ThreadPoolExecutor(len(checks)) as at_once:
+    with ThreadPoolExecutor(_AT_ONCE) as at_once:
         reasons = at_once.map(_reason, [check for _, check in checks])
         failed = [f"{name}: {reason}" for (name, _), reason in zip(checks, reasons, strict=True) if reason is not None]
     if failed:

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "status": "health, versions, sizes and URLs",
     "logs": "the log of a container",
     "doctor": "what is wrong with this machine or stack, and the line that mends it",
+    "rotate": "new values for one credential, or for all",
     "user": "make a user of MLflow's, or give one a new password, and show the password once",
     "ca": "the root certificate of the stack's own authority, for clients to trust",
     "update": "base images with the newest packages, for the next `up`",
@@ -64,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what, description=what, parents=[shared], allow_abbrev=False)
         if name == "destroy":
             command.add_argument("--yes", action="store_true", help="do not ask (also: YES=1 in the environment)")
+        if name == "rotate":
+            which = "config key of the credential (default: all)"
+            command.add_argument("name", nargs="?", default=os.environ.get("NAME", ""), help=which)
         if name == "user":
             command.add_argument("name", nargs="?", default=os.environ.get("NAME", ""), help="the user's")
             reset = os.environ.get("RESET") == "1"
@@ -94,6 +98,7 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         logs,
         prepare,
         preview,
+        rotate,
         sbom,
         scan,
         status,
@@ -112,6 +117,7 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         "status": lambda: status.run(open_session(stack)),
         "logs": lambda: logs.run(open_session(stack), given.role, given.tail, follow=given.follow),
         "doctor": lambda: doctor.run(stack),
+        "rotate": lambda: rotate.run(stack, given.name),
         "user": lambda: user.run(open_session(stack), given.name, reset=given.reset),
         "ca": lambda: ca.run(open_session(stack)),
         "update": lambda: update.run(stack, back=given.back),

@@ -24,6 +24,9 @@ ROLES: Final = ("gateway", "server", "migration", "minio", "postgres")
 #: Those that stay; `migration` runs once and ends.
 SERVICES: Final = ("gateway", "server", "minio", "postgres")
 
+#: Role of the job that encrypts anew, in the middle of a rotation.
+REKEY: Final = "rekey"
+
 #: Ending of the role of a container that is never started.
 _FILES: Final = "-files"
 
@@ -82,6 +85,14 @@ class Objects:
     def container(self, wanted: str) -> Container | None:
         """The container of a role."""
         return next((container for container in self.containers if role(container) == wanted), None)
+
+    def remove_job(self) -> None:
+        """Remove the job of a rotation that was cut off; the new keys are in it."""
+        found = self.client.containers.list(all=True, filters=self._labelled, ignore_removed=True)
+        for container in found:
+            if role(container) == REKEY:
+                container.remove(force=True)
+        self.__dict__.pop("containers", None)
 
     def remove_images(self, references: Iterable[str]) -> list[str]:
         """Remove images that no container uses, and give the names of those that are gone."""

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from toolchain import deployment, locks
+from toolchain import deployment, locks, rotation
 from toolchain.deployment import Deployment, Pending, Resource
 from toolchain.docker_objects import SERVICES, Objects, health, role
 from toolchain.errors import FailedError, RefusedError
@@ -44,6 +44,7 @@ def heal(session: Session, objects: Objects) -> None:
         FailedError: The state can't be put in order.
     """
     clear_locks(session)
+    objects.remove_job()
     state = deployment.load(session)
     pending = state.pending
     _refuse_foreign(session, state, objects)
@@ -53,7 +54,9 @@ def heal(session: Session, objects: Objects) -> None:
         deployment.store(session, state)
         _refresh(session, [operation.resource.urn for operation in adopted])
     _forget_missing(session, state, objects)
-    _start_stopped(state, objects)
+    # In the middle of a rotation a stopped server is left so: it would not get well on the credentials of the past.
+    left = {"server"} if rotation.is_at_work(session) else set[str]()
+    _start_stopped(state, objects, left)
 
 
 def settle(state: Deployment, objects: Objects) -> list[Pending]:
@@ -192,7 +195,7 @@ def _forget_missing(session: Session, state: Deployment, objects: Objects) -> No
     _refresh(session, [resource.urn for resource in missing])
 
 
-def _start_stopped(state: Deployment, objects: Objects) -> None:
+def _start_stopped(state: Deployment, objects: Objects, left: set[str]) -> None:
     """Start services that were stopped by hand, and wait until they are well.
 
     Pulumi takes a container that is there for one that runs, and Docker leaves one alone that a person stopped.
@@ -203,7 +206,7 @@ def _start_stopped(state: Deployment, objects: Objects) -> None:
     stopped = [
         container
         for container in reversed(objects.containers)  # the stores first
-        if container.id in known and role(container) in SERVICES and container.status in _STOPPED
+        if container.id in known and role(container) in set(SERVICES) - left and container.status in _STOPPED
     ]
     if not stopped:
         return

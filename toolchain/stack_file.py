@@ -59,3 +59,27 @@ def add_secrets(path: Path, ciphertexts: Mapping[str, str]) -> None:
         text = f"{text.rstrip()}\nconfig:{lines}\n".lstrip()
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
     store.write(path, text, mode)
+
+
+def change_secrets(path: Path, ciphertexts: Mapping[str, str | None]) -> None:
+    """Write encrypted values in place of those that are there, or beside them, or take them out: all or none.
+
+    Args:
+        path: The file.
+        ciphertexts: Key with its namespace → encrypted value; None takes the key out.
+    """
+    text = store.read(path) or ""
+    for key in ciphertexts:
+        # As `pulumi config set --secret` writes it, or on one line as a person may have.
+        text = re.sub(rf"^  {re.escape(key)}:(\n    secure: .*| *\{{ *secure: .*\}} *)\n", "", text, flags=re.MULTILINE)
+    mode = path.stat().st_mode & 0o777
+    wanted = {key: value for key, value in ciphertexts.items() if value is not None}
+    lines = "".join(f"\n  {key}:\n    secure: {value}" for key, value in sorted(wanted.items()))
+    text = _CONFIG_LINE.sub(lambda found: f"config:{' ' + found[2] if found[2] else ''}{lines}", text, count=1)
+    store.write(path, text, mode)
+
+
+def secrets(path: Path) -> dict[str, str]:
+    """The encrypted values, by key with its namespace."""
+    config: dict[str, Any] = read(path).get("config") or {}
+    return {key: str(value["secure"]) for key, value in config.items() if isinstance(value, dict) and "secure" in value}

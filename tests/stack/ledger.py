@@ -12,6 +12,13 @@ import requests
 _TIMEOUT = 20
 
 
+def client() -> requests.Session:
+    """A client that comes anew each time: one that kept a connection would take a new gateway for a broken one."""
+    session = requests.Session()
+    session.headers["Connection"] = "close"
+    return session
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One run, acknowledged as a whole.
@@ -32,10 +39,12 @@ class Ledger:
     Attributes:
         uri: The tracking server.
         entries: Everything that was acknowledged.
+        session: By whom it asks.
     """
 
     uri: str
     entries: list[Entry] = field(default_factory=list[Entry])
+    session: requests.Session = field(default_factory=client)
     _experiment: str = ""
 
     def log(self, count: int = 1) -> None:
@@ -52,7 +61,7 @@ class Ledger:
             run, value = made["run"]["info"]["run_id"], uuid.uuid4().hex
             self._post("runs/log-parameter", run_id=run, key="value", value=value)
             self._post("runs/log-metric", run_id=run, key="value", value=int(value[:8], 16), timestamp=now, step=1)
-            requests.put(self._artifact(run), data=value.encode(), timeout=_TIMEOUT).raise_for_status()
+            self.session.put(self._artifact(run), data=value.encode(), timeout=_TIMEOUT).raise_for_status()
             self.entries.append(Entry(run, value))
 
     def missing(self) -> list[str]:
@@ -60,7 +69,7 @@ class Ledger:
         return [f"{entry.run}: {found}" for entry in self.entries if (found := self._wrong(entry)) is not None]
 
     def _wrong(self, entry: Entry) -> str | None:
-        answer = requests.get(f"{self.uri}/api/2.0/mlflow/runs/get", params={"run_id": entry.run}, timeout=_TIMEOUT)
+        answer = self.session.get(f"{self.uri}/api/2.0/mlflow/runs/get", params={"run_id": entry.run}, timeout=_TIMEOUT)
         if answer.status_code != requests.codes.ok:
             return f"run: {answer.status_code} {answer.text[:200]}"
         data: dict[str, Any] = answer.json()["run"]["data"]
@@ -68,7 +77,7 @@ class Ledger:
             return f"parameter: {data}"
         if [item["value"] for item in data.get("metrics", [])] != [int(entry.value[:8], 16)]:
             return f"metric: {data}"
-        artifact = requests.get(self._artifact(entry.run), timeout=_TIMEOUT)
+        artifact = self.session.get(self._artifact(entry.run), timeout=_TIMEOUT)
         if artifact.content != entry.value.encode():
             return f"artifact: {artifact.status_code} {artifact.text[:200]}"
         return None
@@ -77,6 +86,6 @@ class Ledger:
         return f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{self._experiment}/{run}/artifacts/value.txt"
 
     def _post(self, route: str, **body: Any) -> dict[str, Any]:
-        answer = requests.post(f"{self.uri}/api/2.0/mlflow/{route}", json=body, timeout=_TIMEOUT)
+        answer = self.session.post(f"{self.uri}/api/2.0/mlflow/{route}", json=body, timeout=_TIMEOUT)
         answer.raise_for_status()
         return answer.json()

@@ -14,6 +14,7 @@ from pulumi.runtime import stack as stack_runtime
 from pulumi.runtime.sync_await import _sync_await  # pyright: ignore[reportPrivateUsage] - the SDK's own runner
 
 from components.credentials import Credentials
+from components.preflight import Checked
 from components.settings import PROJECT, SECRETS, Settings, load
 from components.stack import MlflowStack, MlflowStackArgs
 
@@ -121,7 +122,7 @@ def run_stack(
     outputs: dict[str, Any] = {}
 
     def program() -> None:
-        args = MlflowStackArgs(stack, checked, Credentials.from_config(pulumi.Config(PROJECT)), attempt)
+        args = MlflowStackArgs(stack, checked, Credentials.from_config(pulumi.Config(PROJECT)), Checked(attempt))
         outputs.update(MlflowStack("mlflow", args).outputs)
 
     state: Any = settings.SETTINGS

@@ -162,7 +162,7 @@ def _settings(session: Session) -> Iterator[str]:
     values = {key: str(entry.get("value", "")) for key, entry in ours.items()}
     encrypted = {key for key, entry in ours.items() if entry.get("secret")}
     try:
-        preflight.check(load(values, encrypted=encrypted), Naming(session.name), preflight.connect())
+        preflight.check(load(values, encrypted=encrypted), Naming(session.name), preflight.connect(), values)
     except Refusal as refusal:
         yield from refusal.lines
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -85,12 +85,12 @@ def _credentials(session: Session) -> None:
             "holds none, but the stack is deployed with some; new ones would lock its data away",
             "put the stack's own file back; pulumi stack output credentials --show-secrets has their values",
         )
-    stack_file.add_secrets(session.stack_file, _encrypted(session, wanted))
+    stack_file.add_secrets(session.stack_file, encrypted(session, {key: make() for key, make in wanted.items()}))
     say(f"  credentials: {len(wanted)} generated, kept encrypted in {session.stack_file.name}")
 
 
-def _encrypted(session: Session, wanted: Mapping[str, Callable[[], str]]) -> dict[str, str]:
-    """A fresh value for each key, encrypted by Pulumi.
+def encrypted(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Each value, by its key with the namespace, encrypted by Pulumi.
 
     The values go through a pipe, never through arguments or the environment. `pulumi config set` takes one value at
     a time, so several run at once, each on a copy of the stack file.
@@ -102,7 +102,7 @@ def _encrypted(session: Session, wanted: Mapping[str, Callable[[], str]]) -> dic
             if session.stack_file.exists():
                 shutil.copy2(session.stack_file, copy)
             arguments = ("config", "set", "--secret", key, "--stack", session.stack, "--config-file", copy)
-            session.ask(*arguments, stdin=wanted[key]())
+            session.ask(*arguments, stdin=wanted[key])
             value = stack_file.read(copy)["config"][f"{PROJECT}:{key}"]
             if not isinstance(value, dict) or "secure" not in value:
                 raise FailedError("config", key, "Pulumi did not encrypt it", f"pulumi config set --secret {key}")

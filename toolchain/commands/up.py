@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from toolchain import deploy, heal, policies
+from toolchain import deploy, heal, policies, rotation
 from toolchain.commands import init
 from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
+from toolchain.errors import DONE
+from toolchain.say import say
 from toolchain.session import Session
 
 
@@ -17,9 +19,18 @@ def run(stack: str) -> int:
     if policies.are_asked_for() and (code := _allowed(session)):
         return code
     heal.heal(session, Objects(session.name))
-    code = deploy.run(session, "up", "--yes", "--skip-preview")
-    if code == 0:
+    code = deploy_stack(session)
+    if code == DONE:
         print(summary(session))
+    return code
+
+
+def deploy_stack(session: Session) -> int:
+    """Deploy, and finish a rotation of credentials that is at work."""
+    rotation.encrypt_anew(session, Objects(session.name))
+    code = deploy.run(session, "up", "--yes", "--skip-preview")
+    if code == DONE and (rotated := rotation.end(session)):
+        say(f"  the old values are refused, and forgotten: {', '.join(rotated)}")
     return code
 
 
@@ -36,6 +47,8 @@ def summary(session: Session) -> str:
     shell = f'eval "$(make env{chosen})"'
     client: dict[str, str] = outputs.get("clientEnv") or {}
     exports = " ".join(f"{name}={value}" for name, value in client.items() if value != "[secret]")
+    secrets = [name for name, value in client.items() if value == "[secret]"]
+    more = f"\n(and {', '.join(secrets)}, which pulumi stack output clientEnv --show-secrets has)\n" if secrets else ""
     return f"""
 MLflow           {outputs.get("trackingUri")}
 MinIO console    {outputs.get("minioConsoleUrl")}
@@ -44,7 +57,7 @@ credentials      in {session.stack_file.name}, encrypted. To read them:
                    pulumi stack output credentials --show-secrets
 
 Log a first run (pip install mlflow; export {exports}):
-
+{more}
     import mlflow
     with mlflow.start_run():
         mlflow.log_metric("answer", 42)

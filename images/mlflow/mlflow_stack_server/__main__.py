@@ -13,6 +13,7 @@ usage: mlflow-stack-server MODE
 
   serve     serve MLflow; refuses to start on another schema revision than its own (exit code 3)
   migrate   bring the database to this MLflow's schema, as the owner role
+  rekey     encrypt anew what is encrypted in the database, with the keys put into /home/mlflow
   user NAME [--reset]   make a user, or give one a new password, and print the password
 """
 
@@ -39,6 +40,10 @@ def main() -> int:
             from mlflow_stack_server import migrate  # noqa: PLC0415
 
             migrate.run(settings.read(os.environ))
+        elif mode == "rekey":
+            from mlflow_stack_server import rekey  # noqa: PLC0415
+
+            rekey.run(settings.read(os.environ))
         else:
             sys.stderr.write(USAGE)
             return EXIT_REFUSED

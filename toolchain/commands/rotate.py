@@ -1,0 +1,58 @@
+"""`rotate`: new values for one credential or for all, while data stays readable and nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from toolchain import deployment, heal, pause, rotation
+from toolchain.commands import up
+from toolchain.commands.prepare import prepare
+from toolchain.docker_objects import Objects
+from toolchain.errors import DONE, RefusedError
+from toolchain.say import say
+from toolchain.session import PROJECT, Session
+
+
+def run(stack: str, name: str) -> int:
+    """Run the command.
+
+    Args:
+        stack: The stack.
+        name: Config key of the credential; empty for all.
+
+    Raises:
+        RefusedError: There is no such credential, or nothing is deployed.
+        FailedError: What is encrypted could not be encrypted anew.
+    """
+    wanted = rotation.keys(name)
+    session = prepare(stack)
+    if not deployment.load(session).resources:
+        wrong = "is not up: there is nothing to rotate yet"
+        raise RefusedError(f"stack {stack}", session.name, wrong, f"make up STACK={stack}")
+    objects = Objects(session.name)
+    heal.heal(session, objects)
+    if rotation.is_at_work(session):
+        say("  a rotation was interrupted: it is finished first")
+    else:
+        rotation.begin(session, Objects(session.name, objects.client), wanted)
+    with pause.measured(_front_door(session)) as seen:
+        code = up.deploy_stack(session)
+    if code == DONE:
+        print(f"rotated; the tracking server did not answer for {seen.longest:.1f} s at most")
+    return code
+
+
+def _front_door(session: Session) -> Any:  # noqa: ANN401 - its type is known where it is imported
+    from components.front_door import FrontDoor  # noqa: PLC0415 - imports the SDK
+    from components.front_door_client import FrontDoorClient  # noqa: PLC0415
+    from components.naming import Naming  # noqa: PLC0415
+    from components.settings import Settings  # noqa: PLC0415
+
+    shown: dict[str, dict[str, Any]] = json.loads(session.ask("config", "--json", "--stack", session.stack))
+    plain = {
+        key.removeprefix(f"{PROJECT}:"): entry["value"]
+        for key, entry in shown.items()
+        if key.startswith(f"{PROJECT}:") and entry.get("value") and not entry.get("secret")
+    }
+    return FrontDoorClient(FrontDoor(Settings.model_validate(plain), Naming(session.name)))
