@@ -88,3 +88,24 @@ def test_destroy_leaves_nothing_with(stack: Stack, drill: Stack, spoil: Callable
     drill.destroy().ok()
     drill.assert_nothing_left(images=images)
     stack.assert_healthy()
+
+
+def test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose(checkout: Checkout, tag: str) -> None:
+    kept = Stack.prepare(checkout, f"{tag}kept", dataProtection="true")
+    try:
+        kept.up().ok()
+        before = kept.inventory()
+        refused = kept.destroy()
+        assert refused.code == 2, refused.text
+        assert "dataProtection: true: keeps the data of stack" in refused.stderr
+        plain = kept.pulumi("destroy", "--yes", "--skip-preview", "--non-interactive")
+        assert plain.code != 0, plain.text
+        assert kept.inventory() == before, "a refused destroy deleted something"
+        kept.assert_healthy()
+        kept.assert_no_changes()
+        # What the first line says: on purpose it goes.
+    finally:
+        kept.configure(dataProtection="false")
+        kept.up().ok()
+        kept.destroy().ok()
+    kept.assert_nothing_left()

@@ -20,8 +20,21 @@ from tests.toolchain.boxes import FILES, Boxes, File, eventually, execute, logs,
 from toolchain.paths import PROJECT_DIR
 
 _UID = 10003
-_CADDYFILE = (PROJECT_DIR / "images/gateway/Caddyfile").read_text(encoding="utf-8")
+_FOLDER = PROJECT_DIR / "images" / "gateway"
 _UPSTREAM = (Path(__file__).parent / "upstream.py").read_text(encoding="utf-8")
+
+
+def _configuration(mode: str) -> dict[str, File]:
+    """The files of the gateway: with HTTPS by `mode`, or without it (`off`)."""
+    tls = _FOLDER / "tls" / ("off" if mode == "off" else "https")
+    found = [_FOLDER / "Caddyfile", tls / "listener.caddyfile", tls / "site.caddyfile"]
+    files = {path.name: File(path.read_text(encoding="utf-8")) for path in found}
+    if mode != "off":
+        files["certificate.caddyfile"] = File((tls / f"{mode}.caddyfile").read_text(encoding="utf-8"))
+    return files
+
+
+_HEALTH = "http://127.0.0.1:5080/gateway-health"
 _RUN = ["caddy", "run", "--config", f"{FILES}/Caddyfile", "--adapter", "caddyfile"]
 _SIGNED = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=KEY%2F20260101&X-Amz-Signature=5ecre7"
 _MIB = 1 << 20
@@ -75,7 +88,7 @@ def gateway(boxes: Boxes, built: Mapping[str, str]) -> Gateway:
         built["gatewayImage"],
         _RUN,
         uid=_UID,
-        files={"Caddyfile": File(_CADDYFILE)},
+        files=_configuration("off"),
         environment={
             "SERVER_UPSTREAM": f"{server.name}:8000",
             "ARTIFACT_UPSTREAM": f"{artifacts.name}:8000",
@@ -222,9 +235,9 @@ def test_a_restart_of_mlflow_is_waited_for(gateway: Gateway) -> None:
 def test_its_own_health_does_not_depend_on_what_is_behind_it(gateway: Gateway) -> None:
     gateway.server.kill()
     gateway.artifacts.kill()
-    assert gateway.ask("GET", "/gateway-health")[::2] == (200, b"OK")
-    probe = ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:5000/gateway-health"]
-    assert execute(gateway.container, probe)[0] == 0
+    probe = ["wget", "-q", "-O", "-", _HEALTH]
+    assert execute(gateway.container, probe) == (0, "OK")
+    assert gateway.ask("GET", "/gateway-health")[0] == 503, "it is for the container alone"
 
 
 def test_no_signature_and_no_header_gets_into_the_log(gateway: Gateway) -> None:
@@ -253,21 +266,23 @@ def test_it_stops_at_once_when_nothing_is_in_flight(gateway: Gateway) -> None:
     assert time.monotonic() - start < 5
 
 
-def test_the_configuration_is_valid_and_formatted(built: Mapping[str, str], boxes: Boxes) -> None:
+@pytest.mark.parametrize("mode", ["off", "internal", "files", "acme"])
+def test_the_configuration_is_valid_and_formatted(built: Mapping[str, str], boxes: Boxes, mode: str) -> None:
+    files = _configuration(mode)
+    formatted = " && ".join(f"caddy fmt --diff {FILES}/{name}" for name in files)
+    command = "validate" if mode != "files" else "adapt"  # there is no certificate to be loaded here
+    address = (
+        {} if mode == "off" else {"GATEWAY_ADDRESS": "https://ml.example.org:5000", "PUBLIC_HOST": "ml.example.org"}
+    )
     container = boxes.run(
         built["gatewayImage"],
-        [
-            "sh",
-            "-c",
-            f"caddy validate --adapter caddyfile --config {FILES}/Caddyfile && caddy fmt --diff {FILES}/Caddyfile",
-        ],
+        ["sh", "-c", f"caddy {command} --adapter caddyfile --config {FILES}/Caddyfile && {formatted}"],
         uid=_UID,
-        files={"Caddyfile": File(_CADDYFILE)},
-        environment={"SERVER_UPSTREAM": "mlflow:5000", "ARTIFACT_UPSTREAM": "minio:9000"},
+        files=files,
+        environment={"SERVER_UPSTREAM": "mlflow:5000", "ARTIFACT_UPSTREAM": "minio:9000", **address},
     )
     assert container.wait()["StatusCode"] == 0, logs(container)
-    assert "Valid configuration" in logs(container)
-    assert '"level":"warn"' not in logs(container), logs(container)
+    assert "not formatted" not in logs(container), logs(container)
 
 
 def test_another_address_is_all_that_https_needs(built: Mapping[str, str], boxes: Boxes) -> None:
@@ -275,19 +290,20 @@ def test_another_address_is_all_that_https_needs(built: Mapping[str, str], boxes
         built["gatewayImage"],
         _RUN,
         uid=_UID,
-        files={"Caddyfile": File(_CADDYFILE)},
+        files=_configuration("internal"),
         environment={
             "SERVER_UPSTREAM": "mlflow:5000",
             "ARTIFACT_UPSTREAM": "minio:9000",
             "GATEWAY_ADDRESS": "https://localhost:5000",
+            "PUBLIC_HOST": "localhost",
         },
     )
 
     def answers() -> bool:
-        probe = ["wget", "-q", "--no-check-certificate", "-O", "-", "https://localhost:5000/gateway-health"]
-        return execute(container, probe) == (0, "OK")
+        probe = ["wget", "-q", "--no-check-certificate", "-S", "-O", "-", "https://localhost:5000/version"]
+        return "503" in execute(container, probe)[1]
 
-    eventually(answers, "health over https")
+    eventually(answers, "an answer over https")
 
 
 def test_the_image_has_caddy_and_wget_and_no_compiler(
