@@ -48,7 +48,7 @@ def _limits(key: str, schema: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield key, "2", ""
         elif kind == "string":
             for allowed in limits.get("enum", []):
-                yield key, allowed.upper(), allowed
+                yield key, allowed.swapcase(), allowed
             if "maxLength" in limits:
                 yield key, "a" * (limits["maxLength"] + 1), str(limits["maxLength"])
             if limits.get("minLength", 0) > 1:

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import docker
+import psycopg
 import pytest
 from docker.models.containers import Container
+from minio import Minio, S3Error
 
 from tests.stack.harness import REPOSITORY, Stack, execute
 
@@ -187,3 +189,26 @@ def test_no_store_reaches_an_address_outside_and_the_provider_still_gets_in(stac
         answer: Any = stack.container(role).exec_run(["bash", "-c", probe])
         assert answer.exit_code != 0, f"{role} reached an address outside"
     stack.assert_no_changes(refresh=True)  # asks both stores by their providers
+
+
+def test_what_a_container_in_place_of_the_server_finds_makes_it_no_owner_and_no_admin(stack: Stack) -> None:
+    script = "cat /run/mlflow-stack/* /proc/self/environ /tmp/* 2>/dev/null; true"
+    read = execute(stack.container("server"), ["bash", "-c", script])
+    found = {word for word in re.split(r"[\s\0=]+", read) if len(word) >= 8}
+    credentials: dict[str, str] = stack.outputs["credentials"]
+    assert credentials["postgresRuntimePassword"] in found, "else nothing was found, and this test proves nothing"
+    for key in ("postgresAdminPassword", "postgresOwnerPassword", "minioRootPassword", "consoleUserPassword"):
+        assert credentials[key] not in found
+    for password in found:
+        for role in ("postgres", "mlflowowner"):
+            with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+                psycopg.connect(
+                    host="127.0.0.1",
+                    port=int(stack.settings["postgresPort"]),
+                    user=role,
+                    password=password,
+                    dbname="mlflow",
+                )
+        root = Minio(f"127.0.0.1:{stack.settings['minioApiPort']}", "mlflow-root", password, secure=False)
+        with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
+            root.list_buckets()
