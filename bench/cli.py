@@ -53,7 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.clean:
         _sweep(client, options.stack)
         return 0
-    left = [*left_over(client, f"{STACK_LABEL}={options.stack}"), *left_over(client, compose.LABEL)]
+    stacks = (options.stack, f"secure-{options.stack}")
+    labels = [*(f"{STACK_LABEL}={name}" for name in stacks), compose.LABEL]
+    left = [found for label in labels for found in left_over(client, label)]
     if left:
         wrong = f"{left[0].name} is there: left by a run that was killed, or a stack of yours"
         return _refuse("--stack", options.stack, wrong, f"python -m bench --clean --stack {options.stack}")
@@ -98,9 +100,12 @@ def _sides(client: docker.DockerClient, options: argparse.Namespace) -> Generato
     folder = Path(tempfile.mkdtemp(prefix="mlflow-stack-bench-"))
     try:
         ours = Ours(folder / "project", options.stack, ports)
+        secure = Ours(
+            folder / "secure", f"secure-{options.stack}", {}, auth="basic", tls="internal", publicHost="localhost"
+        )
         progress("bringing the stack up once, which builds what is not built yet")
         ours.make_up()
-        yield Context(ours, ours.images, Plan(rounds=options.rounds))
+        yield Context(ours, secure, ours.images, Plan(rounds=options.rounds))
     finally:
         # A second Ctrl-C must not leave containers behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -111,7 +116,8 @@ def _sides(client: docker.DockerClient, options: argparse.Namespace) -> Generato
 
 def _sweep(client: docker.DockerClient, stack: str) -> None:
     sweep_compose(client)
-    sweep_stack(client, stack)
+    for name in (stack, f"secure-{stack}"):
+        sweep_stack(client, name)
 
 
 def _refuse(key: str, value: str, wrong: str, mend: str) -> int:

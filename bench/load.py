@@ -7,7 +7,9 @@ connection open. It is written on bare sockets so that it leaves the processor t
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import ssl
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -18,6 +20,33 @@ from urllib.parse import urlsplit
 from bench.cgroups import CannotMeasureError
 
 _TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a side is reached.
+
+    Attributes:
+        uri: Its address.
+        login: User and password; None where there are no users.
+        root: File with the root certificate that vouches for it; None without HTTPS.
+    """
+
+    uri: str
+    login: tuple[str, str] | None = None
+    root: str | None = None
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """What a connection is made with."""
+        return ssl.create_default_context(cafile=self.root) if self.root else None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request bears."""
+        if self.login is None:
+            return {}
+        return {"Authorization": "Basic " + base64.b64encode(":".join(self.login).encode()).decode()}
 
 
 @dataclass(slots=True)
@@ -45,11 +74,11 @@ class Window:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000
 
 
-def run(uri: str, clients: int, seconds: float, warm_up: float) -> Window:
+def run(access: Access, clients: int, seconds: float, warm_up: float) -> Window:
     """Load a server.
 
     Args:
-        uri: Its address.
+        access: How it is reached.
         clients: How many clients log at the same time, each to a run of its own.
         seconds: How long requests are counted.
         warm_up: Seconds of the same load before that.
@@ -58,18 +87,18 @@ def run(uri: str, clients: int, seconds: float, warm_up: float) -> Window:
         CannotMeasureError: An answer was other than 200, or none.
     """
     try:
-        runs = [_create_run(uri) for _ in range(clients)]
-        return asyncio.run(_load(uri, runs, seconds, warm_up))
+        runs = [_create_run(access) for _ in range(clients)]
+        return asyncio.run(_load(access, runs, seconds, warm_up))
     except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
-        raise CannotMeasureError(f"{uri}: under load: {error!r}") from error
+        raise CannotMeasureError(f"{access.uri}: under load: {error!r}") from error
 
 
-def _create_run(uri: str) -> str:
+def _create_run(access: Access) -> str:
     body = json.dumps({"experiment_id": "0", "start_time": _now(), "run_name": "load"}).encode()
-    request = urllib.request.Request(  # noqa: S310 - always http
-        f"{uri}/api/2.0/mlflow/runs/create", body, {"Content-Type": "application/json"}
+    request = urllib.request.Request(  # noqa: S310 - always HTTP or HTTPS
+        f"{access.uri}/api/2.0/mlflow/runs/create", body, {"Content-Type": "application/json", **access.headers}
     )
-    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - see above
+    with urllib.request.urlopen(request, timeout=_TIMEOUT, context=access.tls) as answer:  # noqa: S310 - see above
         created: dict[str, Any] = json.load(answer)
     return str(created["run"]["info"]["run_id"])
 
@@ -78,23 +107,24 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-async def _load(uri: str, runs: list[str], seconds: float, warm_up: float) -> Window:
+async def _load(access: Access, runs: list[str], seconds: float, warm_up: float) -> Window:
     window = Window(seconds)
     begin = time.monotonic() + warm_up
     async with asyncio.timeout(warm_up + seconds + _TIMEOUT), asyncio.TaskGroup() as group:
         for run in runs:
-            group.create_task(_client(uri, run, begin, begin + seconds, window))
+            group.create_task(_client(access, run, begin, begin + seconds, window))
     return window
 
 
-async def _client(uri: str, run: str, begin: float, end: float, window: Window) -> None:
-    address = urlsplit(uri)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+async def _client(access: Access, run: str, begin: float, end: float, window: Window) -> None:
+    address = urlsplit(access.uri)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port, ssl=access.tls)
+    more = "".join(f"{name}: {value}\r\n" for name, value in access.headers.items())
     step = 0
     try:
         while (sent := time.monotonic()) < end:
             step += 1
-            writer.write(_request(address.netloc, run, step))
+            writer.write(_request(address.netloc, run, step, more))
             await _answer(reader)
             done = time.monotonic()
             window.answered += 1
@@ -104,13 +134,13 @@ async def _client(uri: str, run: str, begin: float, end: float, window: Window) 
         writer.close()
 
 
-def _request(host: str, run: str, step: int) -> bytes:
+def _request(host: str, run: str, step: int, more: str) -> bytes:
     metric = {"run_uuid": run, "run_id": run, "key": "loss", "value": 1 / step, "timestamp": _now(), "step": step}
     body = json.dumps(metric).encode()
     head = (
         f"POST /api/2.0/mlflow/runs/log-metric HTTP/1.1\r\nHost: {host}\r\nUser-Agent: mlflow-python-client\r\n"
         "Accept-Encoding: gzip, deflate\r\nAccept: */*\r\nConnection: keep-alive\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{more}\r\n"
     )
     return head.encode() + body
 

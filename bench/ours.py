@@ -11,25 +11,27 @@ from docker.models.containers import Container
 
 from bench.cgroups import CannotMeasureError
 from bench.compose import Images
+from bench.load import Access
 from tests.stack.harness import REPOSITORY, Checkout, Result, Stack
 
 _UP = ("up", "--yes", "--skip-preview", "--non-interactive")
 
 
 class Ours:
-    """The stack that is measured, with default settings but for its ports.
+    """The stack that is measured, with default settings but for its ports and for what is asked for.
 
     Attributes:
         stack: The stack.
     """
 
-    def __init__(self, root: Path, name: str, ports: dict[str, int]) -> None:
+    def __init__(self, root: Path, name: str, ports: dict[str, int], **settings: str) -> None:
         """Copy the project and make the stack's state and credentials; nothing is deployed yet.
 
         Args:
             root: A folder that does not exist yet.
             name: Name of the stack.
             ports: Ports by key, where they are not to be chosen at random.
+            settings: Settings other than the defaults.
         """
         checkout = Checkout(root)
         (root / ".local").mkdir(mode=0o700)
@@ -37,7 +39,7 @@ class Ours:
             chosen = REPOSITORY / ".local" / file  # what this machine has; `make bench` has seen to it
             if chosen.exists():
                 shutil.copy2(chosen, root / ".local" / file)
-        self.stack = Stack.prepare(checkout, name, **ports)
+        self.stack = Stack.prepare(checkout, name, **ports, **settings)
         self.stack.init()
 
     @property
@@ -48,7 +50,32 @@ class Ours:
     @property
     def uri(self) -> str:
         """The front door, for a client on this machine."""
-        return f"http://localhost:{self.stack.settings['mlflowPort']}"
+        scheme = "http" if self.stack.settings.get("tls", "off") == "off" else "https"
+        return f"{scheme}://localhost:{self.stack.settings['mlflowPort']}"
+
+    @property
+    def access(self) -> Access:
+        """How a client reaches it; it must be up."""
+        if not self.uri.startswith("https"):
+            return Access(self.uri)
+        root = self.stack.checkout.root / ".local" / "ca.pem"
+        authority = self.stack.checkout.toolchain("ca", stack=self.stack.name, record=False)
+        root.write_text(well(authority).stdout, encoding="utf-8")
+        return Access(self.uri, ("admin", self.stack.credentials()["mlflowAdminPassword"]), str(root))
+
+    @property
+    def client_environment(self) -> dict[str, str]:
+        """What MLflow's client needs beside the address; it must be up."""
+        access = self.access
+        if access.login is None or access.root is None:
+            return {}
+        user, password = access.login
+        return {
+            "MLFLOW_TRACKING_USERNAME": user,
+            "MLFLOW_TRACKING_PASSWORD": password,
+            "REQUESTS_CA_BUNDLE": access.root,
+            "SSL_CERT_FILE": access.root,
+        }
 
     @property
     def containers(self) -> list[Container]:

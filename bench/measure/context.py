@@ -38,11 +38,13 @@ class Context:
 
     Attributes:
         ours: This stack; down unless the measurement before it left it up.
+        secure: This stack with logins and HTTPS, beside the other one; down likewise.
         images: What both sides run.
         plan: How much is measured.
     """
 
     ours: Ours
+    secure: Ours
     images: Images
     plan: Plan
 
@@ -62,11 +64,23 @@ class Context:
     @contextmanager
     def ours_up(self) -> Generator[Ours]:
         """This stack, up; gone afterwards."""
-        self.ours.up()
-        try:
+        with _up(self.ours):
             yield self.ours
-        finally:
-            self.ours.destroy()
+
+    @contextmanager
+    def secure_up(self) -> Generator[Ours]:
+        """This stack with logins and HTTPS, up; gone afterwards."""
+        with _up(self.secure):
+            yield self.secure
+
+
+@contextmanager
+def _up(side: Ours) -> Generator[None]:
+    side.up()
+    try:
+        yield
+    finally:
+        side.destroy()
 
 
 def progress(text: str) -> None:

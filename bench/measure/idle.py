@@ -15,6 +15,7 @@ from bench.figures import JOB_RUNNER_OFF, Figure, Target
 from bench.measure.context import Context, progress
 
 _VARIANTS = (AS_SHIPPED, JOBS_OFF)
+_SECURE = ", with logins and HTTPS"
 
 
 #: Per cent of a core that the machine may use with neither side up, for the figures that take that off.
@@ -50,6 +51,11 @@ def measure(context: Context) -> list[Figure]:
             client.log_first_run(ours.uri)
         mine = _watch(context, ours.containers)
     progress(f"idle: ours: {_line(mine)}")
+    with context.secure_up() as secure_side:
+        with waiting_client(secure_side.client_environment) as client:
+            client.log_first_run(secure_side.uri)
+        secure = _watch(context, secure_side.containers)
+    progress(f"idle: ours, with logins and HTTPS: {_line(secure)}")
     figures: list[Figure] = []
     for variant in _VARIANTS:
         with context.compose(variant) as compose:
@@ -59,6 +65,18 @@ def measure(context: Context) -> list[Figure]:
             other = _watch(context, compose.containers)
         progress(f"idle: {variant.title}: {_line(other)}")
         figures += _compare(variant, mine, other, nothing)
+        if variant is AS_SHIPPED:
+            figures += [
+                Figure("memory", f"idle memory{_SECURE}", variant.title, "MiB", [secure.memory], [other.memory]),
+                Figure(
+                    "cpu",
+                    f"idle CPU, containers{_SECURE}",
+                    variant.title,
+                    "% of a core",
+                    [secure.containers],
+                    [other.containers],
+                ),
+            ]
     return figures
 
 

@@ -12,6 +12,7 @@ from bench.figures import JOB_RUNNER_OFF, Figure, Target
 from bench.measure.context import Context, progress
 
 _VARIANTS = (AS_SHIPPED, JOBS_OFF, FAST, FAST_JOBS_OFF)
+_CLIENT_COUNTS = "the client's own start counts on this side"
 _NAME = "nothing running to first logged run"
 
 
@@ -23,6 +24,7 @@ def measure(context: Context) -> list[Figure]:
     """
     ours: list[float] = []
     made: list[float] = []
+    secure: list[float] = []
     theirs: dict[Variant, list[float]] = defaultdict(list)
     for number in range(context.plan.rounds):
         ours.append(_ours(context, context.ours.up))
@@ -30,6 +32,8 @@ def measure(context: Context) -> list[Figure]:
         for variant in _VARIANTS:
             theirs[variant].append(_theirs(context, variant))
             progress(f"start {number + 1}: {variant.title}: {theirs[variant][-1]:.1f} s")
+        secure.append(_secure(context))
+        progress(f"start {number + 1}: with logins and HTTPS: {secure[-1]:.1f} s")
         made.append(_ours(context, context.ours.make_up))
         progress(f"start {number + 1}: make up and first run: {made[-1]:.1f} s")
     target = Target(0.40, aim=0.30)
@@ -56,6 +60,15 @@ def measure(context: Context) -> list[Figure]:
             theirs[AS_SHIPPED],
             notes=(JOB_RUNNER_OFF,),
         ),
+        Figure(
+            "start",
+            f"{_NAME}, with logins and HTTPS",
+            AS_SHIPPED.title,
+            "s",
+            secure,
+            theirs[AS_SHIPPED],
+            notes=(JOB_RUNNER_OFF, _CLIENT_COUNTS),
+        ),
     ]
 
 
@@ -64,6 +77,19 @@ def _ours(context: Context, up: Callable[[], float]) -> float:
         return _first_run({}, up, context.ours.uri)
     finally:
         context.ours.destroy()
+
+
+def _secure(context: Context) -> float:
+    """With logins the client can be started only when there is a password and a root to trust: that counts, too."""
+    side = context.secure
+    try:
+        begin = time.monotonic()
+        side.up()
+        with waiting_client(side.client_environment) as client:
+            client.log_first_run(side.uri)
+            return time.monotonic() - begin
+    finally:
+        side.destroy()
 
 
 def _theirs(context: Context, variant: Variant) -> float:

@@ -22,6 +22,7 @@ _WARM_UP = 3.0
 _LEAST_ROUNDS = 5
 _VARIANTS = (AS_SHIPPED, JOBS_OFF, QUIET)
 _OURS = "ours"
+_SECURE = "ours, with logins and HTTPS"
 _STEADIER = "hardly depends on what else the machine does, unlike requests per second"
 
 
@@ -33,19 +34,22 @@ def measure(context: Context) -> list[Figure]:
     rates: dict[str, list[float]] = defaultdict(list)
     costs: dict[str, list[float]] = defaultdict(list)
     with ExitStack() as stack:
-        ours = stack.enter_context(context.ours_up())
-        uris = {_OURS: ours.uri}
-        containers: dict[str, list[Container]] = {_OURS: ours.containers}
+        sides = {_OURS: context.ours_up(), _SECURE: context.secure_up()}
+        ways: dict[str, load.Access] = {}
+        containers: dict[str, list[Container]] = {}
+        for key, side in sides.items():
+            ours = stack.enter_context(side)
+            ways[key], containers[key] = ours.access, ours.containers
         for variant in _VARIANTS:
             compose = stack.enter_context(context.compose(variant))
             compose.up()
             with waiting_client(compose.client_environment) as client:
                 client.log_first_run(compose.uri)
-            uris[variant.key], containers[variant.key] = compose.uri, compose.containers
+            ways[variant.key], containers[variant.key] = load.Access(compose.uri), compose.containers
         for number in range(max(context.plan.rounds, _LEAST_ROUNDS)):
-            for key, uri in uris.items():
+            for key, way in ways.items():
                 before = _cpu(containers[key])
-                window = load.run(uri, _CLIENTS, context.plan.load_seconds, _WARM_UP)
+                window = load.run(way, _CLIENTS, context.plan.load_seconds, _WARM_UP)
                 costs[key].append(1000 * (_cpu(containers[key]) - before) / window.answered)
                 rates[key].append(window.rate)
                 progress(
@@ -60,45 +64,52 @@ def measure(context: Context) -> list[Figure]:
             *((JOB_RUNNER_OFF,) if variant.job_runner else ()),
             *((ACCESS_LOG_OFF,) if variant.access_log else ()),
         )
-        figures.append(
+        figures += [
             Figure(
                 "rps",
-                f"log-metric, {_CLIENTS} clients",
+                f"log-metric, {_CLIENTS} clients{_with(key)}",
                 variant.title,
                 "requests/s",
-                rates[_OURS],
+                rates[key],
                 rates[variant.key],
-                Target(1.0, "at least") if variant is AS_SHIPPED else None,
+                Target(1.0, "at least") if variant is AS_SHIPPED and key == _OURS else None,
                 paired=True,
                 notes=notes,
             )
-        )
+            for key in (_OURS, _SECURE)
+        ]
     figures += [
         Figure(
             "rps",
-            "CPU time of a request, all containers",
+            f"CPU time of a request, all containers{_with(key)}",
             variant.title,
             "ms",
-            costs[_OURS],
+            costs[key],
             costs[variant.key],
             paired=True,
             notes=(_STEADIER, *((JOB_RUNNER_OFF,) if variant.job_runner else ())),
         )
         for variant in _VARIANTS
+        for key in (_OURS, _SECURE)
     ]
     figures += [
         Figure(
             "rps",
-            "memory after that load",
+            f"memory after that load{_with(key)}",
             variant.title,
             "MiB",
-            [memory[_OURS]],
+            [memory[key]],
             [memory[variant.key]],
             notes=(JOB_RUNNER_OFF,) if variant.job_runner else (),
         )
         for variant in (AS_SHIPPED, JOBS_OFF)
+        for key in (_OURS, _SECURE)
     ]
     return figures
+
+
+def _with(key: str) -> str:
+    return key.removeprefix(_OURS)
 
 
 def _cpu(containers: Sequence[Container]) -> float:
