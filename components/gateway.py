@@ -82,8 +82,9 @@ class Gateway(pulumi.ComponentResource):
                 volumes={_DATA_PATH: data.name},
                 tmpfs={},
                 # The vendor's binary bears this capability as a file attribute and can't be run where it is out of
-                # reach. The process does not get it: it is not root and may gain no privileges.
-                capabilities=["NET_BIND_SERVICE"],
+                # reach. The process does not get it: it is not root and may gain no privileges. By its whole name, which no
+                # version of Docker writes in another way.
+                capabilities=["CAP_NET_BIND_SERVICE"],
                 stop_seconds=30,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
