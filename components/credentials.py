@@ -34,6 +34,7 @@ class Credentials:
     flask_secret: pulumi.Output[str]
     kek_passphrase: pulumi.Output[str]
     webhook_key: pulumi.Output[str]
+    object_key: pulumi.Output[str]
 
     @classmethod
     def from_config(cls, config: pulumi.Config) -> Credentials:

@@ -82,8 +82,8 @@ class Gateway(pulumi.ComponentResource):
                 volumes={_DATA_PATH: data.name},
                 tmpfs={},
                 # The vendor's binary bears this capability as a file attribute and can't be run where it is out of
-                # reach. The process does not get it: it is not root and may gain no privileges. By its whole name, which no
-                # version of Docker writes in another way.
+                # reach. The process does not get it: it is not root and may gain none. By its whole name, which
+                # no version of Docker writes in another way.
                 capabilities=["CAP_NET_BIND_SERVICE"],
                 stop_seconds=30,
             ),

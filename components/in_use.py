@@ -31,6 +31,7 @@ _PLACES: Final[Mapping[str, tuple[Role, str, Callable[[str], str]]]] = {
     "postgresOwnerPassword": ("migration", "pg-service.conf", _after("password=")),
     "postgresRuntimePassword": ("server", "pg-service.conf", _after("password=")),
     "minioRootPassword": ("minio", "root-password", _whole),
+    "objectKey": ("minio", "object-key", _after("mlflow-stack:")),
     "bucketUserSecret": ("server", "aws-credentials", _after("aws_secret_access_key = ")),
     "mlflowAdminPassword": ("server", "admin-password", _whole),
     "kekPassphrase": ("server", "kek-passphrase", _whole),

@@ -16,6 +16,9 @@ API_PORT = 9000
 CONSOLE_PORT = 9001
 _MEMORY_MB = 2048
 
+#: MinIO writes it beside everything that it encrypts: never another one for the same key.
+OBJECT_KEY_NAME = "mlflow-stack"
+
 
 @dataclass(frozen=True, slots=True)
 class MinioServerArgs:
@@ -29,6 +32,7 @@ class MinioServerArgs:
         console_port: Port of the console, on 127.0.0.1 whatever the address of the API.
         network: Name of the network it serves on.
         root_password: Password of the root user.
+        object_key: Encrypts objects and users; None leaves them as they are.
         protect: Refuse to delete the volume.
         after: What must be there before the container.
     """
@@ -41,6 +45,7 @@ class MinioServerArgs:
     console_port: int
     network: pulumi.Input[str]
     root_password: pulumi.Output[str]
+    object_key: pulumi.Output[str] | None = None
     protect: bool = False
     after: Sequence[pulumi.Resource] = ()
 
@@ -60,6 +65,17 @@ class MinioServer(pulumi.ComponentResource):
             labels=args.naming.volume_labels("minio", bucket=args.bucket_name),
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=DATA_VOLUME_IS_KEPT, protect=args.protect),
         )
+        environment: dict[str, pulumi.Input[str]] = {
+            "MINIO_ROOT_USER_FILE": f"{FILES_PATH}/root-user",
+            "MINIO_ROOT_PASSWORD_FILE": f"{FILES_PATH}/root-password",
+        }
+        files = {"root-user": File(MINIO_ROOT), "root-password": File(args.root_password)}
+        if args.object_key is not None:
+            environment |= {
+                "MINIO_KMS_SECRET_KEY_FILE": f"{FILES_PATH}/object-key",
+                "MINIO_KMS_AUTO_ENCRYPTION": "on",
+            }
+            files["object-key"] = File(args.object_key.apply(lambda key: f"{OBJECT_KEY_NAME}:{key}"))
         self._container = service_container(
             ServiceArgs(
                 naming=args.naming,
@@ -77,11 +93,8 @@ class MinioServer(pulumi.ComponentResource):
                     "--console-address",
                     f":{CONSOLE_PORT}",
                 ],
-                environment={
-                    "MINIO_ROOT_USER_FILE": f"{FILES_PATH}/root-user",
-                    "MINIO_ROOT_PASSWORD_FILE": f"{FILES_PATH}/root-password",
-                },
-                files={"root-user": File(MINIO_ROOT), "root-password": File(args.root_password)},
+                environment=environment,
+                files=files,
                 ports=[
                     PublishedPort(API_PORT, args.api_port, args.api_address),
                     PublishedPort(CONSOLE_PORT, args.console_port, "127.0.0.1"),

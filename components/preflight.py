@@ -108,12 +108,13 @@ def check(
     info: dict[str, Any] = client.info()
     bases = base_images(settings)
     # A preview compares the keys that encrypt, and no more: it replaces nothing.
-    roles: frozenset[Role] = frozenset({"server"}) if dry_run else in_use.ROLES
+    roles: frozenset[Role] = frozenset({"server", "minio"}) if dry_run else in_use.ROLES
     used = in_use.credentials(naming, client, roles)
     problems = [
         *_version(settings),
         *_certificate(settings),
         *_encrypting_keys(plain, used),
+        *_object_encryption(settings, plain, used),
         *_fixed_settings(settings, naming, client),
         *_memory(settings, info),
         *_ports(settings, naming, client),
@@ -136,6 +137,21 @@ def _encrypting_keys(plain: Mapping[str, str], used: Mapping[str, str]) -> list[
         for key in ENCRYPTING_KEYS
         if key in used and used[key] not in (plain.get(key), plain.get(f"{key}{OLD}"))
     ]
+
+
+def _object_encryption(settings: Settings, plain: Mapping[str, str], used: Mapping[str, str]) -> list[Problem]:
+    """What MinIO has encrypted it reads with the very same key alone, so neither key nor encryption may go."""
+    if "objectKey" not in used:
+        return []
+    problems: list[Problem] = []
+    if not settings.object_encryption:
+        wrong = "objects are encrypted, and could not be read any more"
+        problems.append(Problem("objectEncryption", "false", wrong, "pulumi config set objectEncryption true"))
+    if used["objectKey"] != plain.get("objectKey"):
+        wrong = "is another one than objects are encrypted with, and they could not be read any more"
+        mend = "put the value before back; pulumi stack output credentials --show-secrets has it"
+        problems.append(Problem("objectKey", "(hidden)", wrong, mend))
+    return problems
 
 
 def _certificate(settings: Settings) -> list[Problem]:

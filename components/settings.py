@@ -55,6 +55,8 @@ JOB_RUNNER_MB = 1536
 
 MIN_SECRET_LENGTH = 16
 MAX_SECRET_LENGTH = 128
+#: Length of MinIO's key before it is encoded (MinIO's documentation of MINIO_KMS_SECRET_KEY).
+OBJECT_KEY_BYTES = 32
 #: Length of a Fernet key before it is encoded (Fernet's specification).
 FERNET_KEY_BYTES = 32
 
@@ -201,6 +203,11 @@ class Settings(BaseModel):
         description="`proxied`: clients need the front door only. `direct`: clients talk to MinIO with a key.",
     )
 
+    object_encryption: bool = Field(
+        False,
+        description="Have MinIO encrypt every new object, and its users, with `objectKey`. Once on it stays on: "
+        "without the key nothing of it can be read.",
+    )
     data_protection: bool = Field(
         True,
         description="Refuse to destroy or replace what holds data (volumes, database, bucket), until this is `false` "
@@ -245,7 +252,8 @@ class Settings(BaseModel):
             raise PydanticCustomError(
                 "together",
                 "every machine that reaches this address could read and change every run; only a loopback "
-                "address is allowed unless auth is basic and tls is on, or allowInsecurePublicBind is true",
+                "address is allowed unless auth is basic, tls is on and artifactAccess is proxied, or "
+                "allowInsecurePublicBind is true",
                 {"key": "bindAddress", "value": self.bind_address, "example": "127.0.0.1"},
             )
         if self.auth == "basic" and self.artifact_access == "direct" and not self.allow_artifacts_past_auth:
@@ -302,8 +310,8 @@ class Settings(BaseModel):
 
     @property
     def is_safe_in_public(self) -> bool:
-        """Whether the front door may be reached by machines that are not trusted."""
-        return self.auth == "basic" and self.tls != "off"
+        """Whether what is published may be reached by machines that are not trusted; MinIO's API has no HTTPS."""
+        return self.auth == "basic" and self.tls != "off" and self.artifact_access == "proxied"
 
     @property
     def least_server_memory_mb(self) -> int:
@@ -332,6 +340,10 @@ def _version(text: str) -> tuple[int, ...]:
 
 def _token() -> str:
     return secrets.token_urlsafe(24)
+
+
+def _object_key() -> str:
+    return base64.b64encode(secrets.token_bytes(OBJECT_KEY_BYTES)).decode()
 
 
 def _fernet_key() -> str:
@@ -367,6 +379,11 @@ class Secret:
                 return len(base64.b64decode(value, altchars=b"-_", validate=True)) == FERNET_KEY_BYTES
             except (binascii.Error, ValueError):
                 return False
+        if self.generate is _object_key:
+            try:
+                return len(base64.b64decode(value, validate=True)) == OBJECT_KEY_BYTES
+            except (binascii.Error, ValueError):
+                return False
         visible = re.fullmatch(r"[\x21\x23-\x26\x28-\x5b\x5d-\x5f\x61-\x7e]+", value) is not None
         return visible and MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH
 
@@ -387,6 +404,12 @@ SECRETS: tuple[Secret, ...] = (
         _fernet_key,
         "must be a Fernet key: 32 bytes as 44 characters of URL-safe base64",
     ),
+    Secret(
+        "objectKey",
+        "Encrypts objects, with `objectEncryption`; it can't be changed, so keep it with a backup.",
+        _object_key,
+        "must be 32 bytes as 44 characters of base64",
+    ),
 )
 
 SECRET_KEYS: tuple[str, ...] = tuple(secret.key for secret in SECRETS)
@@ -394,11 +417,14 @@ SECRET_KEYS: tuple[str, ...] = tuple(secret.key for secret in SECRETS)
 #: What is in the backend store is encrypted with these, so a new value alone would make it unreadable.
 ENCRYPTING_KEYS = ("kekPassphrase", "webhookKey")
 
+#: No new value is possible: everything that was encrypted with it would have to be written anew.
+FIXED_KEYS = ("objectKey",)
+
 #: While `make rotate` works, the stack file has the value before beside each key that it changed, and the value to come
 #: beside a key that something has to be encrypted anew with first.
 OLD, NEW = "Old", "New"
 ROTATING_KEYS: tuple[str, ...] = (
-    *(f"{key}{OLD}" for key in SECRET_KEYS),
+    *(f"{key}{OLD}" for key in SECRET_KEYS if key not in FIXED_KEYS),
     *(f"{key}{NEW}" for key in ENCRYPTING_KEYS),
 )
 

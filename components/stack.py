@@ -105,6 +105,7 @@ class MlflowStack(pulumi.ComponentResource):
                 console_port=settings.minio_console_port,
                 network=networks.artifact,
                 root_password=secret.minio_root_password,
+                object_key=secret.object_key if settings.object_encryption else None,
                 protect=settings.data_protection,
                 after=built,
             ),

@@ -45,12 +45,13 @@ def keys(name: str) -> Sequence[str]:
     Raises:
         RefusedError: There is none of that name.
     """
-    from components.settings import SECRET_KEYS  # noqa: PLC0415 - imports the SDK
+    from components.settings import FIXED_KEYS, SECRET_KEYS  # noqa: PLC0415 - imports the SDK
 
+    known = [key for key in SECRET_KEYS if key not in FIXED_KEYS]
     if not name:
-        return SECRET_KEYS
-    if name not in SECRET_KEYS:
-        wrong = f"is no credential; they are {', '.join(SECRET_KEYS)}"
+        return known
+    if name not in known:
+        wrong = f"is no credential that can be changed; they are {', '.join(known)}"
         raise RefusedError("NAME", name, wrong, "make rotate NAME=postgresRuntimePassword, or make rotate for all")
     return (name,)
 

@@ -61,6 +61,8 @@ TABLE: dict[str, tuple[str, Touched]] = {
     "defaultPermission": ("READ", {}),
     "allowArtifactsPastAuth": ("true", {}),
     "dataProtection": ("true", {}),
+    "objectEncryption": ("true", _and_files(MINIO)),
+    "objectKey": ("", {}),
     # credentials
     "mlflowAdminPassword": ("", {}),
     "flaskSecret": ("", {}),

@@ -166,6 +166,7 @@ def test_each_credential_reaches_only_who_needs_it(default: Recorded) -> None:
         "webhookKey": {"server-files"},
         "mlflowAdminPassword": set(),
         "flaskSecret": set(),
+        "objectKey": set(),
     }
 
 
@@ -178,6 +179,14 @@ def test_with_logins_the_server_alone_has_their_credentials() -> None:
     assert recorded.outputs["clientEnv"]["MLFLOW_TRACKING_USERNAME"] == "admin"
     for role in ("server", "migration"):
         assert _envs(recorded, role)["MLFLOW_STACK_AUTH"] == "basic", f"{role} must know of the users"
+
+
+def test_the_key_of_objects_reaches_minio_alone_and_only_where_it_encrypts() -> None:
+    recorded = run_stack({"objectEncryption": "true"})
+    value: str = recorded.outputs["credentials"]["objectKey"]
+    holders = {each.name for each in recorded.resources.values() if value in json.dumps(each.inputs, default=str)}
+    assert holders == {"minio-files"}
+    assert _envs(recorded, "minio")["MINIO_KMS_AUTO_ENCRYPTION"] == "on"
 
 
 @pytest.mark.parametrize("tls", ["internal", "acme"])

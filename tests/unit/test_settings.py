@@ -161,6 +161,8 @@ def test_a_public_bind_wants_a_login_and_encryption(auth: str, tls: str) -> None
     (line,) = _refused({**safe, "auth": auth, "tls": tls})
     assert line.startswith("bindAddress: 0.0.0.0: every machine that reaches this address")
     assert load({**dummy_secrets(), **safe, "auth": auth, "tls": tls, "allowInsecurePublicBind": "true"})
+    direct = {**safe, "artifactAccess": "direct", "allowArtifactsPastAuth": "true"}
+    assert _refused(direct)[0].startswith("bindAddress: 0.0.0.0: "), "MinIO's own port has no encryption"
 
 
 def test_clients_get_no_key_past_the_permissions_unless_asked_for_in_so_many_words() -> None:
