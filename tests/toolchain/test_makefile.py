@@ -28,6 +28,9 @@ TARGETS = {
     "lint",
     "bench",
     "soak",
+    "rotate",
+    "user",
+    "ca",
 }
 
 
