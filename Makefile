@@ -73,7 +73,7 @@ lint: venv-test ## run every linter and the type checker
 
 soak: ## random drills, N=25 of each kind from SEED=1; ONLY=17 runs the one that failed again
 	@$(both)
-	@$(pytest) tests/stack/test_drills.py --drill-seed $(SEED) --drills $(N) $(ONLY:%=--drill %)
+	@$(pytest) tests/stack/test_drills.py tests/stack/test_rotation.py -k "killed or alone" --drill-seed $(SEED) --drills $(N) $(ONLY:%=--drill %)
 
 bench: ## measure the stack beside the usual compose arrangement, in ratios
 	@$(both)
