@@ -55,6 +55,9 @@ JOB_RUNNER_MB = 1536
 
 MIN_SECRET_LENGTH = 16
 MAX_SECRET_LENGTH = 128
+#: The stack to try things on: its data is protected only when asked for.
+UNPROTECTED_STACK = "dev"
+
 #: Length of MinIO's key before it is encoded (MinIO's documentation of MINIO_KMS_SECRET_KEY).
 OBJECT_KEY_BYTES = 32
 #: Length of a Fernet key before it is encoded (Fernet's specification).
@@ -208,10 +211,10 @@ class Settings(BaseModel):
         description="Have MinIO encrypt every new object, and its users, with `objectKey`. Once on it stays on: "
         "without the key nothing of it can be read.",
     )
-    data_protection: bool = Field(
-        True,
+    data_protection: bool | None = Field(
+        None,
         description="Refuse to destroy or replace what holds data (volumes, database, bucket), until this is `false` "
-        "and an `up` has run. `Pulumi.dev.yaml` sets it to `false`.",
+        "and an `up` has run; unset: `true`, but for the stack `dev`.",
     )
 
     @model_validator(mode="after")
@@ -307,6 +310,10 @@ class Settings(BaseModel):
                     "has no effect without tls: {mode}",
                     {"key": key, "value": value, "mode": mode, "mend": f"pulumi config rm {key}"},
                 )
+
+    def protects_data(self, stack: str) -> bool:
+        """Whether the data of a stack of that name may not be destroyed."""
+        return stack != UNPROTECTED_STACK if self.data_protection is None else self.data_protection
 
     @property
     def is_safe_in_public(self) -> bool:

@@ -30,7 +30,7 @@ def _limits(field: Any) -> str:  # noqa: ANN401 - pydantic's FieldInfo, whose me
     choices = [value for value in get_args(field.annotation) if isinstance(value, str)]
     if choices:
         words.append(" or ".join(f"`{choice}`" for choice in choices))
-    if field.annotation is bool:
+    if field.annotation is bool or bool in get_args(field.annotation):
         words.append("`true` or `false`")
     limits = {
         name: value

@@ -54,6 +54,7 @@ class MlflowStack(pulumi.ComponentResource):
         settings, secret = args.settings, args.credentials
         self._args = args
         self._naming = naming = Naming(args.stack)
+        protect = settings.protects_data(args.stack)
         self._door = door = FrontDoor(settings, naming)
         here = pulumi.ResourceOptions(
             parent=self,
@@ -89,7 +90,7 @@ class MlflowStack(pulumi.ComponentResource):
                 port=settings.postgres_port,
                 network=networks.backend,
                 admin_password=secret.postgres_admin_password,
-                protect=settings.data_protection,
+                protect=protect,
                 after=built,
             ),
             here,
@@ -106,7 +107,7 @@ class MlflowStack(pulumi.ComponentResource):
                 network=networks.artifact,
                 root_password=secret.minio_root_password,
                 object_key=secret.object_key if settings.object_encryption else None,
-                protect=settings.data_protection,
+                protect=protect,
                 after=built,
             ),
             here,
@@ -134,7 +135,7 @@ class MlflowStack(pulumi.ComponentResource):
                 runtime_password=secret.postgres_runtime_password,
                 server=postgres.container,
                 data=postgres.volume,
-                protect=settings.data_protection,
+                protect=protect,
             ),
             here,
         )
@@ -149,7 +150,7 @@ class MlflowStack(pulumi.ComponentResource):
                 console_user_password=secret.console_user_password,
                 server=minio.container,
                 data=minio.volume,
-                protect=settings.data_protection,
+                protect=protect,
             ),
             here,
         )
@@ -197,7 +198,7 @@ class MlflowStack(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(
                 here,
                 pulumi.ResourceOptions(
-                    protect=settings.data_protection,
+                    protect=protect,
                     depends_on=[gateway.container, server.container, *artifact_store.ready, *backend_store.ready],
                 ),
             ),

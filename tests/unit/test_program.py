@@ -100,6 +100,19 @@ def test_what_lives_in_a_volume_is_deleted_with_it_and_needs_no_server_to_go(def
             )
 
 
+@pytest.mark.parametrize(
+    ("stack", "chosen", "protected"),
+    [("dev", "", False), ("prod", "", True), ("dev", "true", True), ("prod", "false", False)],
+)
+def test_the_data_of_every_stack_but_dev_is_protected_unless_set_otherwise(
+    stack: str, chosen: str, protected: bool
+) -> None:
+    recorded = run_stack({"dataProtection": chosen}, stack=stack)
+    names = {each.name for each in recorded.resources.values() if each.request.protect}
+    expected = {"postgres-data", "minio-data", "database", "bucket", "protection"}
+    assert names == (expected if protected else set())
+
+
 def test_no_change_of_inputs_replaces_a_data_volume(default: Recorded) -> None:
     for name in ("postgres-data", "minio-data"):
         ignored = set(default.of(VOLUME, name).request.ignoreChanges)

@@ -30,7 +30,7 @@ def _bad_values() -> list[tuple[str, str]]:
     for name, field in Settings.model_fields.items():
         key = to_camel(name)
         annotation: Any = field.annotation
-        if annotation in (int, bool) or get_origin(annotation) is Literal or int in get_args(annotation):
+        if annotation in (int, bool) or get_origin(annotation) is Literal or {int, bool} & set(get_args(annotation)):
             cases.append((key, "not-one"))
         for limit in field.metadata:
             if (least := getattr(limit, "ge", None)) is not None:
