@@ -15,6 +15,7 @@ import pytest
 
 from tests.stack import leaks
 from tests.stack.harness import STACK_LABEL, Stack
+from tests.stack.secure import Secure
 
 #: Key in the stack's config → how a place has to be named to be excused. None: MLflow takes every key from files
 #: or from variables that its entry point sets inside the process, where /proc does not show them.
@@ -26,6 +27,14 @@ def test_no_credential_stands_where_it_can_be_read(used_stack: Stack) -> None:
     assert len(credentials) >= 8, f"expected all credentials of the stack, found {sorted(credentials)}"
     found, read = leaks.search(leaks.everywhere(used_stack), credentials)
     found = [leak for leak in found if EXCUSED.get(leak.credential) != leak.place]
+    assert read > 100, f"only {read} places were read: a collector sees nothing"
+    assert not found, "credentials where none may be:\n" + "\n".join(map(str, found))
+
+
+def test_no_credential_of_a_stack_with_logins_stands_where_it_can_be_read(secure: Secure) -> None:
+    credentials = secure.stack.credentials()
+    credentials["a user's password"] = secure.user("hypatia")[1]
+    found, read = leaks.search(leaks.everywhere(secure.stack), credentials)
     assert read > 100, f"only {read} places were read: a collector sees nothing"
     assert not found, "credentials where none may be:\n" + "\n".join(map(str, found))
 
