@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from components.front_door_client import Endpoints, FrontDoorClient
 from components.naming import (
@@ -16,6 +17,10 @@ from components.naming import (
     POSTGRES_RUNTIME,
 )
 from components.settings import Settings
+
+if TYPE_CHECKING:
+    import psycopg
+    from minio import Minio
 
 #: Seconds that a server may take to answer.
 TIMEOUT = 20
@@ -75,19 +80,37 @@ def checks(
     ]
 
 
-def _postgres(settings: Settings, endpoints: Endpoints, role: str, password: str) -> bool:
+def postgres(settings: Settings, endpoints: Endpoints, role: str, password: str) -> psycopg.Connection:
+    """A connection to the backend store.
+
+    Raises:
+        psycopg.OperationalError: The server refuses it, or does not answer.
+    """
     import psycopg  # noqa: PLC0415 - needed by a deployment alone, not by a preview
 
+    return psycopg.connect(
+        host=endpoints.postgres_host,
+        port=endpoints.postgres_port,
+        user=role,
+        password=password,
+        dbname=settings.database_name,
+        sslmode="disable",
+        connect_timeout=TIMEOUT,
+    )
+
+
+def minio(endpoints: Endpoints, user: str, secret: str) -> Minio:
+    """A client of the artifact store's server; asks nothing yet."""
+    from minio import Minio  # noqa: PLC0415 - needed by a deployment alone, not by a preview
+
+    return Minio(endpoints.minio, access_key=user, secret_key=secret, secure=False, region="us-east-1")
+
+
+def _postgres(settings: Settings, endpoints: Endpoints, role: str, password: str) -> bool:
+    import psycopg  # noqa: PLC0415 - see above
+
     try:
-        psycopg.connect(
-            host=endpoints.postgres_host,
-            port=endpoints.postgres_port,
-            user=role,
-            password=password,
-            dbname=settings.database_name,
-            sslmode="disable",
-            connect_timeout=TIMEOUT,
-        ).close()
+        postgres(settings, endpoints, role, password).close()
     except psycopg.OperationalError as error:
         if "password authentication failed" in str(error):
             return False
@@ -96,11 +119,10 @@ def _postgres(settings: Settings, endpoints: Endpoints, role: str, password: str
 
 
 def _minio(settings: Settings, endpoints: Endpoints, user: str, secret: str) -> bool:
-    from minio import Minio, S3Error  # noqa: PLC0415 - needed by a deployment alone, not by a preview
+    from minio import S3Error  # noqa: PLC0415 - see above
 
-    client = Minio(endpoints.minio, access_key=user, secret_key=secret, secure=False, region="us-east-1")
     try:
-        for _ in client.list_objects(settings.bucket_name, prefix=f"{uuid.uuid4()}/"):
+        for _ in minio(endpoints, user, secret).list_objects(settings.bucket_name, prefix=f"{uuid.uuid4()}/"):
             pass  # there is none: only the right to look counts
     except S3Error as error:
         if error.code in {"SignatureDoesNotMatch", "InvalidAccessKeyId", "AccessDenied"}:

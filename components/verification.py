@@ -21,7 +21,6 @@ from components.front_door_client import Endpoints, FrontDoorClient
 from components.naming import BUCKET_USER, POSTGRES_RUNTIME
 from components.settings import Settings
 
-_TIMEOUT = 20
 _AT_ONCE = 6
 _PREFIX = ".mlflow-stack-check"
 
@@ -73,17 +72,7 @@ def _reason(check: Callable[[], None]) -> str | None:
 
 def _row(settings: Settings, endpoints: Endpoints, password: str) -> None:
     """Insert a row as the run-time role and roll back: a table without a sequence, so no number is used up."""
-    import psycopg  # noqa: PLC0415 - needed by a deployment alone, not by a preview
-
-    with psycopg.connect(
-        host=endpoints.postgres_host,
-        port=endpoints.postgres_port,
-        user=POSTGRES_RUNTIME,
-        password=password,
-        dbname=settings.database_name,
-        sslmode="disable",
-        connect_timeout=_TIMEOUT,
-    ) as connection:
+    with logins.postgres(settings, endpoints, POSTGRES_RUNTIME, password) as connection:
         connection.execute(
             "INSERT INTO registered_models (name, creation_time, last_updated_time) VALUES (%s, 0, 0)",
             (f"{_PREFIX}-{uuid.uuid4()}",),
@@ -92,9 +81,7 @@ def _row(settings: Settings, endpoints: Endpoints, password: str) -> None:
 
 
 def _object(settings: Settings, endpoints: Endpoints, secret: str) -> None:
-    from minio import Minio  # noqa: PLC0415 - needed by a deployment alone, not by a preview
-
-    client = Minio(endpoints.minio, access_key=BUCKET_USER, secret_key=secret, secure=False, region="us-east-1")
+    client = logins.minio(endpoints, BUCKET_USER, secret)
     name, body = f"{_PREFIX}/{uuid.uuid4()}", uuid.uuid4().bytes
     client.put_object(settings.bucket_name, name, io.BytesIO(body), len(body))
     try:

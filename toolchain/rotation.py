@@ -13,7 +13,6 @@ The stack file is written in one piece each time, so what it holds tells how far
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -133,10 +132,7 @@ def _rotating(session: Session) -> list[str]:
 
 
 def _in_plain(session: Session) -> dict[str, str]:
-    shown: dict[str, dict[str, Any]] = json.loads(
-        session.ask("config", "--json", "--show-secrets", "--stack", session.stack)
-    )
-    return {key.removeprefix(f"{PROJECT}:"): str(entry.get("value", "")) for key, entry in shown.items()}
+    return {key: str(entry.get("value", "")) for key, entry in session.config(secrets=True).items()}
 
 
 def _job(objects: Objects, server: Container, new_keys: Mapping[str, str]) -> list[str]:

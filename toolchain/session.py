@@ -83,6 +83,18 @@ class Session:
             raise FailedError(what, f"exit code {result.returncode}", said, f"make doctor STACK={self.stack}")
         return result.stdout
 
+    def config(self, *, secrets: bool) -> dict[str, dict[str, Any]]:
+        """The stack's config: each key of this project, without its namespace, with `value` and `secret`.
+
+        Args:
+            secrets: Give secret values in plain text; they have none otherwise.
+        """
+        shown: dict[str, dict[str, Any]] = json.loads(
+            self.ask("config", "--json", *(["--show-secrets"] if secrets else []), "--stack", self.stack)
+        )
+        prefix = f"{PROJECT}:"
+        return {key.removeprefix(prefix): entry for key, entry in shown.items() if key.startswith(prefix)}
+
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, the secret ones hidden; empty before the first deployment."""
         result = self.try_("stack", "output", "--json", "--stack", self.stack)

@@ -108,6 +108,47 @@ class SuiteRun:
         return str(self.result["runId"])
 
 
+def run_suite_in_container(
+    stack: Stack,
+    work: Path,
+    command: str,
+    *,
+    environment: dict[str, str],
+    network: str,
+    mounts: dict[str, dict[str, str]] | None = None,
+) -> SuiteRun:
+    """Run a command with the suite in a container of the stack's own MLflow image, as a user without privileges.
+
+    Args:
+        stack: The stack whose image it is.
+        work: A folder that everybody may write to: `/work`, where the suite leaves `result.json`.
+        command: For a shell; the suite is in `/suite`.
+        environment: What the client is told.
+        network: The container's one network.
+        mounts: More folders of this host.
+    """
+    container = stack.client.containers.create(
+        stack.outputs["images"]["server"],
+        entrypoint=["/bin/sh", "-c", command],
+        environment={**environment, "HOME": "/work"},
+        user="10002:10002",
+        network=network,
+        volumes={
+            str(SUITE.parent): {"bind": "/suite", "mode": "ro"},
+            str(work): {"bind": "/work", "mode": "rw"},
+            **(mounts or {}),
+        },
+    )
+    try:
+        container.start()
+        code = container.wait(timeout=600)["StatusCode"]
+        output = bytes(container.logs()).decode(errors="replace")
+    finally:
+        container.remove(force=True)
+    assert code == 0, f"the client suite failed in a container on network {network}:\n{output}"
+    return SuiteRun(json.loads((work / "result.json").read_text(encoding="utf-8")), output)
+
+
 @pytest.fixture(scope="session")
 def host_run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
     """The whole client suite, run on this host with nothing but the tracking URI."""

@@ -459,3 +459,15 @@ def execute(container: Container, command: Sequence[str], user: str = "") -> str
     code, text = answer.exit_code, answer.output.decode(errors="replace")
     assert code == 0, f"{command} in {container.name}: exit code {code}: {text}"
     return text
+
+
+@contextmanager
+def never_up(stack: Stack) -> Generator[Stack]:
+    """A stack whose stack file may be changed, and of which nothing may ever be on the Docker host."""
+    stack_file = stack.file.read_bytes()
+    yield stack
+    stack.file.write_bytes(stack_file)
+    left = stack.inventory()
+    if not left.is_empty:
+        stack.destroy()
+    assert left.is_empty, f"a command that was refused, or only looks, left behind {left}"

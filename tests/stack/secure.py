@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from tests.stack.conftest import SUITE, SuiteRun
+from tests.stack.conftest import SuiteRun, run_suite_in_container
 from tests.stack.harness import Stack
 
 #: Nobody's name (RFC 2606): no test may depend on a server of names.
@@ -93,31 +92,14 @@ class Secure:
         command = (
             f"python3 /suite/client_suite.py --json /work/result.json --work /work --name '{name}' --sizes {sizes}"
         )
-        container = self.stack.client.containers.create(
-            self.stack.outputs["images"]["server"],
-            entrypoint=["/bin/sh", "-c", command],
-            environment={
-                "MLFLOW_TRACKING_URI": f"https://{NAME}:5000",
-                "MLFLOW_TRACKING_USERNAME": login[0],
-                "MLFLOW_TRACKING_PASSWORD": login[1],
-                "REQUESTS_CA_BUNDLE": "/work/ca.pem",
-                "HOME": "/work",
-            },
-            user="10002:10002",
-            network=f"mlflow-{self.stack.name}-front",
-            volumes={
-                str(SUITE.parent): {"bind": "/suite", "mode": "ro"},
-                str(work): {"bind": "/work", "mode": "rw"},
-            },
-        )
-        try:
-            container.start()
-            code = container.wait(timeout=600)["StatusCode"]
-            output = bytes(container.logs()).decode(errors="replace")
-        finally:
-            container.remove(force=True)
-        assert code == 0, f"the client suite failed over HTTPS:\n{output}"
-        return SuiteRun(json.loads((work / "result.json").read_text(encoding="utf-8")), output)
+        environment = {
+            "MLFLOW_TRACKING_URI": f"https://{NAME}:5000",
+            "MLFLOW_TRACKING_USERNAME": login[0],
+            "MLFLOW_TRACKING_PASSWORD": login[1],
+            "REQUESTS_CA_BUNDLE": "/work/ca.pem",
+        }
+        network = f"mlflow-{self.stack.name}-front"
+        return run_suite_in_container(self.stack, work, command, environment=environment, network=network)
 
     def openssl(self, *arguments: str, name: str = NAME) -> subprocess.CompletedProcess[str]:
         """Connect with openssl, by a name of its own."""

@@ -21,7 +21,7 @@ import pytest
 
 from components.errors import Refusal
 from components.settings import SECRETS, Settings, load
-from tests.stack.harness import PROJECT, Checkout, Result, Stack, inventory, wait_until
+from tests.stack.harness import PROJECT, Checkout, Result, Stack, inventory, never_up, wait_until
 
 # -- every key, each limit -----------------------------------------------------------------------------------
 
@@ -151,15 +151,10 @@ def good(tmp_path_factory: pytest.TempPathFactory, tag: str) -> Stack:
 
 
 @pytest.fixture
-def bad(good: Stack, client: docker.DockerClient) -> Iterator[Stack]:
+def bad(good: Stack) -> Iterator[Stack]:
     """The stack, to be spoilt; nothing of it may ever be on the Docker host."""
-    stack_file = good.file.read_bytes()
-    yield good
-    good.file.write_bytes(stack_file)
-    left = inventory(client, good.name)
-    if not left.is_empty:
-        good.destroy()
-    assert left.is_empty, f"a refused up left behind {left}"
+    with never_up(good) as stack:
+        yield stack
 
 
 def _assert_refused(result: Result, key: str, words: str) -> None:

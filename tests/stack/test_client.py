@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-import docker
 import pytest
 import requests
 
 from tests.stack import relay
-from tests.stack.conftest import SUITE, SuiteRun
+from tests.stack.conftest import SuiteRun, run_suite_in_container
 from tests.stack.harness import Stack
 
 #: Every step of the suite; each must have been timed, so that none was left out.
@@ -78,27 +76,12 @@ def _suite_in_container(
     work.mkdir()
     work.chmod(0o777)
     command = f"python3 /suite/client_suite.py --json /work/result.json --work /work --name '{name}'"
-    mounts = {str(SUITE.parent): {"bind": "/suite", "mode": "ro"}, str(work): {"bind": "/work", "mode": "rw"}}
+    mounts: dict[str, dict[str, str]] = {}
     if tunnel:
         mounts[str(folder / "tunnel")] = {"bind": "/tunnel", "mode": "rw"}
         command = f"python3 /suite/relay.py tcp:127.0.0.1:15999 unix:/tunnel/socket & {command}"
-    client: docker.DockerClient = stack.client
-    container = client.containers.create(
-        stack.outputs["images"]["server"],
-        entrypoint=["/bin/sh", "-c", command],
-        environment={"MLFLOW_TRACKING_URI": uri, "HOME": "/work"},
-        user="10002:10002",
-        network=network,
-        volumes=mounts,
-    )
-    try:
-        container.start()
-        code = container.wait(timeout=600)["StatusCode"]
-        output = bytes(container.logs()).decode(errors="replace")
-    finally:
-        container.remove(force=True)
-    assert code == 0, f"the client suite failed in a container on network {network}:\n{output}"
-    return SuiteRun(json.loads((work / "result.json").read_text(encoding="utf-8")), output)
+    environment = {"MLFLOW_TRACKING_URI": uri}
+    return run_suite_in_container(stack, work, command, environment=environment, network=network, mounts=mounts)
 
 
 @pytest.mark.parametrize("route", ["/health", "/version"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.stack.harness import REPOSITORY, Checkout, Result, Stack, inventory
+from tests.stack.harness import REPOSITORY, Checkout, Result, Stack, never_up
 from toolchain import policies
 
 UNDER_POLICIES = {"POLICIES": "policies"}
@@ -36,15 +36,10 @@ def good(checkout: Checkout, tag: str) -> Stack:
 
 
 @pytest.fixture
-def new(good: Stack, client: docker.DockerClient) -> Iterator[Stack]:
+def new(good: Stack) -> Iterator[Stack]:
     """The stack, whose settings may be changed; nothing of it may ever be on the Docker host."""
-    stack_file = good.file.read_bytes()
-    yield good
-    good.file.write_bytes(stack_file)
-    left = inventory(client, good.name)
-    if not left.is_empty:
-        good.destroy()
-    assert left.is_empty, f"a preview, or an up that was refused, left behind {left}"
+    with never_up(good) as stack:
+        yield stack
 
 
 def configure(stack: Stack, **settings: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -154,11 +153,7 @@ def _settings(session: Session) -> Iterator[str]:
     from components.naming import Naming  # noqa: PLC0415
     from components.settings import load  # noqa: PLC0415
 
-    shown: dict[str, dict[str, Any]] = json.loads(
-        session.ask("config", "--json", "--show-secrets", "--stack", session.stack)
-    )
-    prefix = f"{PROJECT}:"
-    ours = {key.removeprefix(prefix): entry for key, entry in shown.items() if key.startswith(prefix)}
+    ours = session.config(secrets=True)
     values = {key: str(entry.get("value", "")) for key, entry in ours.items()}
     encrypted = {key for key, entry in ours.items() if entry.get("secret")}
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from toolchain import deployment, heal, pause, rotation
@@ -11,7 +10,7 @@ from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
 from toolchain.errors import DONE, RefusedError
 from toolchain.say import say
-from toolchain.session import PROJECT, Session
+from toolchain.session import Session
 
 
 def run(stack: str, name: str) -> int:
@@ -49,10 +48,6 @@ def _front_door(session: Session) -> Any:  # noqa: ANN401 - its type is known wh
     from components.naming import Naming  # noqa: PLC0415
     from components.settings import Settings  # noqa: PLC0415
 
-    shown: dict[str, dict[str, Any]] = json.loads(session.ask("config", "--json", "--stack", session.stack))
-    plain = {
-        key.removeprefix(f"{PROJECT}:"): entry["value"]
-        for key, entry in shown.items()
-        if key.startswith(f"{PROJECT}:") and entry.get("value") and not entry.get("secret")
-    }
+    config = session.config(secrets=False)
+    plain = {key: entry["value"] for key, entry in config.items() if entry.get("value") and not entry.get("secret")}
     return FrontDoorClient(FrontDoor(Settings.model_validate(plain), Naming(session.name)))
