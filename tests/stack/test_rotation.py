@@ -197,6 +197,12 @@ def test_where_the_old_value_is_not_needed_a_new_one_set_by_hand_is_enough(secur
     stack.assert_no_changes(refresh=True)
 
 
+def test_a_credential_that_is_missing_is_made_before_the_server_is_stopped(secure: Secure) -> None:
+    secure.stack.forget("objectKey")  # as in a stack file from before there was such a key
+    _rotated(secure, "webhookKey")
+    assert set(secure.stack.credentials()) == set(SECRET_KEYS)
+
+
 def test_a_name_that_is_no_credential_is_refused(secure: Secure) -> None:
     refused = secure.stack.checkout.toolchain("rotate", "workers", stack=secure.stack.name)
     assert refused.code == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolchain import deployment, heal, pause, rotation
-from toolchain.commands import up
+from toolchain.commands import init, up
 from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
 from toolchain.errors import DONE, RefusedError
@@ -29,6 +29,8 @@ def run(stack: str, name: str) -> int:
     if not deployment.load(session).resources:
         wrong = "is not up: there is nothing to rotate yet"
         raise RefusedError(f"stack {stack}", session.name, wrong, f"make up STACK={stack}")
+    # A credential that a newer version of this program wants would be missed only when the server is stopped already.
+    init.initialise(session)
     objects = Objects(session.name)
     heal.heal(session, objects)
     if rotation.is_at_work(session):
