@@ -1,0 +1,1 @@
+"""Programs that are measured beside the stack, each copied into a project of its own."""

@@ -1,0 +1,3 @@
+"""The program that does nothing."""
+
+__import__("pulumi")
