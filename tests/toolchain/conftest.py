@@ -10,12 +10,13 @@ import pytest
 
 from components.image import BaseImages, minio_build
 from tests.toolchain.boxes import Boxes, clear_left_over
+from tests.toolchain.private_daemon import daemon
 from tests.toolchain.servers import minio_server, postgres_server
 from toolchain import paths
 from toolchain.images import docker_host, machine, packages, wheels
 from toolchain.images.progress import Progress
 
-__all__ = ["minio_server", "postgres_server"]  # fixtures
+__all__ = ["daemon", "minio_server", "postgres_server"]  # fixtures
 
 
 @pytest.fixture(scope="session")
