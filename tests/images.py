@@ -7,6 +7,7 @@ another process is about to start.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import docker
@@ -40,11 +41,16 @@ def built(client: docker.DockerClient, *builds: Build) -> Generator[list[str]]:
     Raises:
         StepFailedError: One can't be built.
     """
-    with store.lock(paths.cache_root() / "images" / "tests.lock"):
-        for build in builds:
-            if not docker_host.has(client, build.reference):
-                context = paths.PROJECT_DIR / build.context
-                docker_host.build(client, context, build.reference, build.args, Progress(build.name, print))
+    with store.lock(paths.cache_root() / "images" / "tests.lock"), ThreadPoolExecutor() as pool:
+        # At once: one waits for downloads, another one for the compiler.
+        for made in [pool.submit(_build, client, build) for build in builds]:
+            made.result()
     references = [build.reference for build in builds]
     with kept(client, references):
         yield references
+
+
+def _build(client: docker.DockerClient, build: Build) -> None:
+    if not docker_host.has(client, build.reference):
+        context = paths.PROJECT_DIR / build.context
+        docker_host.build(client, context, build.reference, build.args, Progress(build.name, print))
