@@ -7,6 +7,7 @@ STACK ?= dev
 PYTHON ?= python3
 SEED ?= 1
 N ?= 25
+JOBS ?= 3
 # What the commands read from the environment, when it is given on make's command line.
 export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG BACK
 
@@ -63,10 +64,10 @@ scan: ## look for known flaws in each image that the stack runs
 env: ## shell exports for a plain `pulumi`: eval "$(make env)"
 	@$(stack) env
 
-test: ## set up what this machine lacks and run every test
+test: ## set up what this machine lacks and run every test, JOBS=3 at a time
 	@$(both)
 	@tests/prepare.sh
-	@$(pytest)
+	@$(pytest) --numprocesses $(JOBS)
 
 lint: venv-test ## run every linter and the type checker
 	@tests/lint.sh

@@ -137,7 +137,8 @@ def _remove_container(container: Container) -> str:
     from docker.errors import NotFound  # noqa: PLC0415 - see docker_objects.connect()
 
     with suppress(NotFound):
-        container.remove(force=True)  # never with its volumes
+        # Named volumes stay. Unnamed ones, an image's own, are empty where the container never ran, and go with it.
+        container.remove(force=True, v=container.status == "created")
     return str(container.name)
 
 

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 import docker
 import pytest
 
+from components.image import base_images, minio_build, mlflow_build
+from components.settings import Settings
+from tests import images
 from tests.stack.harness import REPOSITORY, Checkout, Stack, deployed
 
 if TYPE_CHECKING:
@@ -59,9 +62,17 @@ def tag() -> str:
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """The copy of the project that the shared stack is deployed from."""
-    return Checkout(tmp_path_factory.mktemp("project") / "checkout")
+def checkout(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """The copy of the project that stacks are deployed from, with the images that they run."""
+    made = Checkout(tmp_path_factory.mktemp("project") / "checkout")
+    made.toolchain("prepare", stack="none").ok()
+    settings = Settings.model_validate({})
+    bases = base_images(settings, made.root / ".local" / "images.json")
+    with (
+        images.kept(client, [bases.postgres, bases.gateway]),
+        images.built(client, minio_build(bases), mlflow_build(settings, bases)),
+    ):
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +94,13 @@ def secure(
 
     with deployed(checkout, f"{tag}s", **SETTINGS) as made:
         yield Secure(made, tmp_path_factory.mktemp("secure"))
+
+
+@pytest.fixture(scope="session")
+def spare(client: docker.DockerClient, checkout: Checkout, tag: str) -> Iterator[Stack]:
+    """A stack that a test may change, break and mend: at the end of a test it is whole and expects no changes."""
+    with deployed(checkout, f"{tag}x") as made:
+        yield made
 
 
 @dataclass(frozen=True, slots=True)

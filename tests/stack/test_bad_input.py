@@ -21,7 +21,7 @@ import pytest
 
 from components.errors import Refusal
 from components.settings import SECRETS, Settings, load
-from tests.stack.harness import PROJECT, Checkout, Result, Stack, inventory, never_up, wait_until
+from tests.stack.harness import Checkout, Result, Stack, inventory, never_up, wait_until, write_settings
 
 # -- every key, each limit -----------------------------------------------------------------------------------
 
@@ -166,22 +166,13 @@ def _assert_refused(result: Result, key: str, words: str) -> None:
     assert "Traceback" not in result.stderr, result.text
 
 
-def _set(stack: Stack, **settings: str) -> None:
-    """Write settings into the stack file, known or not."""
-    text = stack.file.read_text(encoding="utf-8")
-    for key, value in settings.items():
-        text = re.sub(rf"^  {PROJECT}:{key}: .*\n", "", text, flags=re.MULTILINE)
-        text = text.replace("config:\n", f'config:\n  {PROJECT}:{key}: "{value}"\n', 1)
-    stack.file.write_text(text, encoding="utf-8")
-
-
 def test_up_refuses_an_unknown_key(bad: Stack) -> None:
-    _set(bad, mlflowport="5001")
+    write_settings(bad.file, mlflowport="5001")
     _assert_refused(bad.up(), "mlflowport", "is no key of this program")
 
 
 def test_up_refuses_equal_ports(bad: Stack) -> None:
-    _set(bad, minioApiPort=bad.settings["mlflowPort"])
+    write_settings(bad.file, minioApiPort=bad.settings["mlflowPort"])
     _assert_refused(bad.up(), "minioApiPort", "must differ from mlflowPort")
 
 
@@ -191,13 +182,13 @@ def test_up_refuses_a_port_that_somebody_else_holds(bad: Stack, key: str) -> Non
         _assert_refused(bad.up(), key, "holds this port")
 
 
-def test_up_refuses_a_port_of_another_stack_by_its_name(bad: Stack, stack: Stack) -> None:
-    _set(bad, minioConsolePort=stack.settings["mlflowPort"])
-    _assert_refused(bad.up(), "minioConsolePort", f"mlflow-{stack.name}-gateway")
+def test_up_refuses_a_port_of_another_stack_by_its_name(bad: Stack, spare: Stack) -> None:
+    write_settings(bad.file, minioConsolePort=spare.settings["mlflowPort"])
+    _assert_refused(bad.up(), "minioConsolePort", f"mlflow-{spare.name}-gateway")
 
 
 def test_up_refuses_an_address_of_another_machine(bad: Stack) -> None:
-    _set(bad, bindAddress="192.0.2.1", allowInsecurePublicBind="true")
+    write_settings(bad.file, bindAddress="192.0.2.1", allowInsecurePublicBind="true")
     _assert_refused(bad.up(), "bindAddress", "no address of this machine")
 
 
@@ -205,14 +196,14 @@ def test_up_refuses_an_address_of_another_machine(bad: Stack) -> None:
 def test_up_refuses_an_image_that_cannot_be_had(bad: Stack, key: str, client: docker.DockerClient) -> None:
     if key == "pythonImage":
         # Every other tag of a base image means another MLflow image, which is not there either.
-        _set(bad, pythonImage="localhost:1/nobody/python:1")
+        write_settings(bad.file, pythonImage="localhost:1/nobody/python:1")
     else:
-        _set(bad, **{key: "localhost:1/nobody/nothing:1"})
+        write_settings(bad.file, **{key: "localhost:1/nobody/nothing:1"})
     _assert_refused(bad.up(), key, "not on the Docker host")
 
 
 def test_up_refuses_more_memory_than_there_is(bad: Stack) -> None:
-    _set(bad, serverMemoryMb="1048576")
+    write_settings(bad.file, serverMemoryMb="1048576")
     _assert_refused(bad.up(), "serverMemoryMb", "memory")
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from tests.stack.harness import Checkout, Stack, deployed, wait_until
+from tests.stack.harness import Checkout, Stack, wait_until
 from tests.stack.ledger import Ledger
 
 #: Seconds that a warm `make up` takes: of a new stack, and of one whose setting changed.
@@ -33,16 +33,9 @@ def chance(random_drill: str) -> random.Random:
 
 
 @pytest.fixture(scope="module")
-def drilled(checkout: Checkout, tag: str) -> Iterator[Stack]:
-    """A stack that is drilled again and again."""
-    with deployed(checkout, f"{tag}drill") as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def ledger(drilled: Stack) -> Ledger:
-    """What the drilled stack has acknowledged so far."""
-    kept = Ledger(drilled.tracking_uri)
+def ledger(spare: Stack) -> Ledger:
+    """What the stack has acknowledged so far."""
+    kept = Ledger(spare.tracking_uri)
     kept.log(5)
     return kept
 
@@ -67,32 +60,32 @@ def test_a_first_deployment_killed_at_any_moment_is_finished_by_the_next(fresh: 
     assert kept.missing() == []
 
 
-def test_a_change_killed_at_any_moment_loses_nothing(drilled: Stack, ledger: Ledger, chance: random.Random) -> None:
+def test_a_change_killed_at_any_moment_loses_nothing(spare: Stack, ledger: Ledger, chance: random.Random) -> None:
     key, values = chance.choice([("workers", (2, 3)), ("mlflowPort", ()), ("minioConsolePort", ())])
-    before = drilled.settings.get(key, "")
+    before = spare.settings.get(key, "")
     changed = str(int(before) + 1) if before else str(chance.choice(values))
-    with _setting(drilled, key, changed, before):
-        _up_killed(drilled, chance.uniform(0, _CHANGE))
-        _whole_again(drilled)
-        ledger.uri = drilled.tracking_uri
+    with _setting(spare, key, changed, before):
+        _up_killed(spare, chance.uniform(0, _CHANGE))
+        _whole_again(spare)
+        ledger.uri = spare.tracking_uri
         ledger.log()
         assert ledger.missing() == []
-    drilled.up().ok()
-    ledger.uri = drilled.tracking_uri
+    spare.up().ok()
+    ledger.uri = spare.tracking_uri
 
 
-def test_a_container_killed_under_load_is_back_by_itself(drilled: Stack, ledger: Ledger, chance: random.Random) -> None:
+def test_a_container_killed_under_load_is_back_by_itself(spare: Stack, ledger: Ledger, chance: random.Random) -> None:
     role, moment = chance.choice(_ROLES), chance.uniform(0, 1)
-    container = drilled.container(role)
+    container = spare.container(role)
     deadline = time.monotonic() + moment
     while time.monotonic() < deadline:
         ledger.log()
     # From outside, as the kernel does it when memory is short: `docker kill` would count as wanted.
     os.kill(int(container.attrs["State"]["Pid"]), signal.SIGKILL)
     wait_until(lambda: _acknowledges(ledger), f"the stack serves again after {role} was killed", 60)
-    wait_until(lambda: _healthy(drilled), f"every container is healthy again after {role} was killed", 60)
+    wait_until(lambda: _healthy(spare), f"every container is healthy again after {role} was killed", 60)
     assert ledger.missing() == []
-    drilled.assert_no_changes()
+    spare.assert_no_changes()
 
 
 def _up_killed(stack: Stack, seconds: float) -> None:

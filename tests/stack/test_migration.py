@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 import requests
 
-from tests.stack.harness import Checkout, Stack, deployed, execute, wait_until
+from tests.stack.harness import Stack, execute, wait_until
 
 UNKNOWN = "0123456789ab"
-
-
-@pytest.fixture(scope="module")
-def migrated(stack: Stack, checkout: Checkout, tag: str) -> Iterator[Stack]:
-    """A stack of its own, since its schema is spoilt."""
-    with deployed(checkout, f"{tag}m") as own:
-        yield own
 
 
 def _sql(stack: Stack, statement: str) -> str:
@@ -38,35 +28,35 @@ def _serves(stack: Stack) -> bool:
     return answer.status_code == 200
 
 
-def test_a_failed_migration_is_said_tried_again_and_never_served(migrated: Stack) -> None:
-    good = _sql(migrated, "SELECT version_num FROM alembic_version")
-    assert _serves(migrated)
+def test_a_failed_migration_is_said_tried_again_and_never_served(spare: Stack) -> None:
+    good = _sql(spare, "SELECT version_num FROM alembic_version")
+    assert _serves(spare)
 
     # The server alone, started on a schema that is not its own.
-    _set_revision(migrated, UNKNOWN)
-    server = migrated.container("server")
+    _set_revision(spare, UNKNOWN)
+    server = spare.container("server")
     server.restart(timeout=5)
     wait_until(
-        lambda: UNKNOWN in bytes(migrated.container("server").logs(tail=20)).decode(),
+        lambda: UNKNOWN in bytes(spare.container("server").logs(tail=20)).decode(),
         "a line of the server that names the wrong revision",
     )
-    assert not _serves(migrated), "the server serves on a revision that is not its own"
+    assert not _serves(spare), "the server serves on a revision that is not its own"
 
     # A new owner's password makes the job run again, on a revision that it does not know.
     fresh = "another-owner-password-1"
-    migrated.pulumi("config", "set", "--secret", "postgresOwnerPassword", stdin=fresh).ok()
+    spare.pulumi("config", "set", "--secret", "postgresOwnerPassword", stdin=fresh).ok()
     attempts: list[str] = []
     for _ in range(2):
-        failed = migrated.up()
+        failed = spare.up()
         assert failed.code == 1, f"a failed migration must fail the up\n{failed.text}"
         assert UNKNOWN in failed.stdout + failed.stderr, f"the reason is not said\n{failed.text}"
         assert "migration" in failed.stderr, failed.text
-        assert not _serves(migrated), "the server serves beside a failed migration"
-        attempts.append(str(migrated.container("migration").id))
+        assert not _serves(spare), "the server serves beside a failed migration"
+        attempts.append(str(spare.container("migration").id))
     assert len(set(attempts)) == 2, "the second up did not try the migration again"
 
-    _set_revision(migrated, good)
-    migrated.up().ok()
-    assert _sql(migrated, "SELECT version_num FROM alembic_version") == good
-    migrated.assert_healthy()
-    assert _serves(migrated), "the stack does not serve after the migration went well"
+    _set_revision(spare, good)
+    spare.up().ok()
+    assert _sql(spare, "SELECT version_num FROM alembic_version") == good
+    spare.assert_healthy()
+    assert _serves(spare), "the stack does not serve after the migration went well"

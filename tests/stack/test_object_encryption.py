@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from components.settings import SECRETS
-from tests.stack.harness import Checkout, Stack, deployed, execute
+from tests.stack.harness import Stack, execute
 
 
 def _put(stack: Stack, text: str) -> str:
@@ -23,28 +23,27 @@ def _on_disk(stack: Stack, text: str) -> bool:
     return int(found) > 0
 
 
-def test_objects_are_encrypted_once_it_is_asked_for_and_stay_readable(checkout: Checkout, tag: str) -> None:
-    with deployed(checkout, f"{tag}e") as stack:
-        plain, hidden = f"plain{uuid.uuid4().hex}", f"hidden{uuid.uuid4().hex}"
-        before = _put(stack, plain)
-        assert _on_disk(stack, plain), "else this test proves nothing"
-        stack.configure(objectEncryption="true")
-        stack.up().ok()
-        after = _put(stack, hidden)
-        assert not _on_disk(stack, hidden)
-        assert requests.get(before, timeout=30).text == plain, "what was there"
-        assert requests.get(after, timeout=30).text == hidden
-        stack.checkout.toolchain("rotate", "minioRootPassword", stack=stack.name).ok()
-        assert requests.get(after, timeout=30).text == hidden, "after a rotation of MinIO's root"
+def test_objects_are_encrypted_once_it_is_asked_for_and_stay_readable(spare: Stack) -> None:
+    plain, hidden = f"plain{uuid.uuid4().hex}", f"hidden{uuid.uuid4().hex}"
+    before = _put(spare, plain)
+    assert _on_disk(spare, plain), "else this test proves nothing"
+    spare.configure(objectEncryption="true")
+    spare.up().ok()
+    after = _put(spare, hidden)
+    assert not _on_disk(spare, hidden)
+    assert requests.get(before, timeout=30).text == plain, "what was there"
+    assert requests.get(after, timeout=30).text == hidden
+    spare.checkout.toolchain("rotate", "minioRootPassword", stack=spare.name).ok()
+    assert requests.get(after, timeout=30).text == hidden, "after a rotation of MinIO's root"
 
-        stack.configure(objectEncryption="false")
-        _refused(stack, "objectEncryption: false: objects are encrypted")
-        stack.configure(objectEncryption="true")
-        key = stack.credentials()["objectKey"]
-        stack.pulumi("config", "set", "--secret", "objectKey", stdin=_another_key()).ok()
-        _refused(stack, "objectKey: (hidden): is another one than objects are encrypted with")
-        stack.pulumi("config", "set", "--secret", "objectKey", stdin=key).ok()
-        assert requests.get(after, timeout=30).text == hidden
+    spare.configure(objectEncryption="false")
+    _refused(spare, "objectEncryption: false: objects are encrypted")
+    spare.configure(objectEncryption="true")
+    key = spare.credentials()["objectKey"]
+    spare.pulumi("config", "set", "--secret", "objectKey", stdin=_another_key()).ok()
+    _refused(spare, "objectKey: (hidden): is another one than objects are encrypted with")
+    spare.pulumi("config", "set", "--secret", "objectKey", stdin=key).ok()
+    assert requests.get(after, timeout=30).text == hidden
 
 
 def _another_key() -> str:
@@ -58,7 +57,7 @@ def _refused(stack: Stack, line: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["objectKey"])
-def test_the_key_of_objects_is_not_rotated(stack: Stack, key: str) -> None:
-    refused = stack.checkout.toolchain("rotate", key, stack=stack.name)
+def test_the_key_of_objects_is_not_rotated(spare: Stack, key: str) -> None:
+    refused = spare.checkout.toolchain("rotate", key, stack=spare.name)
     assert refused.code == 2
     assert f"NAME: {key}: is no credential that can be changed" in refused.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.stack.harness import REPOSITORY, Checkout, Result, Stack, never_up
+from tests.stack.harness import REPOSITORY, Checkout, Result, Stack, never_up, write_settings
 from toolchain import policies
 
 UNDER_POLICIES = {"POLICIES": "policies"}
@@ -42,13 +42,6 @@ def new(good: Stack) -> Iterator[Stack]:
         yield stack
 
 
-def configure(stack: Stack, **settings: str) -> None:
-    """Add settings to the stack file."""
-    lines = "".join(f'  mlflow-stack:{key}: "{value}"\n' for key, value in settings.items())
-    text = stack.file.read_text(encoding="utf-8")
-    stack.file.write_text(text.replace("config:\n", f"config:\n{lines}", 1), encoding="utf-8")
-
-
 def preview(stack: Stack, **environment: str) -> Result:
     """Preview it under the pack."""
     return stack.checkout.toolchain("preview", stack=stack.name, environment={**UNDER_POLICIES, **environment})
@@ -77,12 +70,12 @@ def test_this_program_on_its_default_settings_keeps_every_rule(new: Stack) -> No
 
 
 def test_a_public_bind_without_tls_and_login_is_refused(new: Stack, let_off: dict[str, str]) -> None:
-    configure(new, bindAddress="0.0.0.0", allowInsecurePublicBind="true")
+    write_settings(new.file, bindAddress="0.0.0.0", allowInsecurePublicBind="true")
     assert_refused(preview(new, **let_off), "no-public-bind-without-tls", "no-public-bind-without-login")
 
 
 def test_an_up_is_refused_before_anything_is_touched(new: Stack, let_off: dict[str, str]) -> None:
-    configure(new, bindAddress="0.0.0.0", allowInsecurePublicBind="true")
+    write_settings(new.file, bindAddress="0.0.0.0", allowInsecurePublicBind="true")
     result = new.up(environment={**UNDER_POLICIES, **let_off})
     assert_refused(result, "no-public-bind-without-tls", "no-public-bind-without-login")
 
@@ -92,7 +85,7 @@ def test_a_moving_image_is_refused(new: Stack, client: docker.DockerClient, let_
     moving = "local/mlflow-stack-test:latest"
     assert client.images.get(reference).tag(moving)
     try:
-        configure(new, gatewayImage=moving)
+        write_settings(new.file, gatewayImage=moving)
         assert_refused(preview(new, **let_off), "no-unpinned-image")
     finally:
         client.images.remove(moving)
@@ -101,7 +94,7 @@ def test_a_moving_image_is_refused(new: Stack, client: docker.DockerClient, let_
 def test_unprotected_data_is_refused_unless_a_policy_config_lets_the_stack_off(
     new: Stack, let_off: dict[str, str]
 ) -> None:
-    configure(new, dataProtection="false")
+    write_settings(new.file, dataProtection="false")
     assert_refused(preview(new), "data-is-protected")
     passed = preview(new, **let_off)
     assert passed.code == 0, passed.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 import docker
 import pytest
 
-from components.settings import ENCRYPTING_KEYS, SECRET_KEYS, setting_keys
-from tests.stack.harness import PROJECT, Result, Stack, free_ports
+from components.settings import ENCRYPTING_KEYS, SECRET_KEYS, SECRETS, setting_keys
+from tests.stack.harness import PROJECT, Stack, free_ports, write_settings
 
 #: An operation of the engine → what it means for who reads the table.
 _MEANING = {
@@ -123,14 +124,20 @@ def config_file(used_stack: Stack, tmp_path: Path) -> Path:
     return Path(shutil.copy(used_stack.file, tmp_path))
 
 
-def _change(stack: Stack, config_file: Path, key: str, value: str) -> Result:
-    return stack.pulumi("config", "set", "--config-file", str(config_file), key, value)
+@pytest.fixture(scope="module")
+def encrypted(used_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Credential → the lines of a stack file with another value, encrypted as this stack's are."""
+    file = Path(shutil.copy(used_stack.file, tmp_path_factory.mktemp("encrypted")))
+    fresh = [f"{secret.key}={secret.generate()}" for secret in SECRETS]
+    arguments = [word for pair in fresh for word in ("--secret", pair)]
+    used_stack.pulumi("config", "set-all", "--config-file", str(file), *arguments, record=False).ok()
+    return {secret.key: _entry(file, secret.key) for secret in SECRETS}
 
 
-def _fresh_secret(key: str) -> str:
-    from components.settings import SECRETS  # noqa: PLC0415 - used here only
-
-    return next(secret.generate() for secret in SECRETS if secret.key == key)
+def _entry(file: Path, key: str) -> str:
+    found = re.search(rf"^  {PROJECT}:{key}:\n    secure: .*\n", file.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found, f"{key} is not in {file}"
+    return found[0]
 
 
 @pytest.fixture
@@ -159,13 +166,12 @@ def _python_image(stack: Stack) -> str:
 
 @pytest.mark.parametrize("key", TABLE)
 def test_a_setting_changed_alone_touches_only_what_it_must(
-    used_stack: Stack, config_file: Path, other_tag: Any, key: str
+    used_stack: Stack, config_file: Path, encrypted: dict[str, str], other_tag: Any, key: str
 ) -> None:
     value, expected = TABLE[key]
     if key in SECRET_KEYS:
-        used_stack.pulumi(
-            "config", "set", "--secret", "--config-file", str(config_file), key, stdin=_fresh_secret(key)
-        ).ok()
+        text = config_file.read_text(encoding="utf-8")
+        config_file.write_text(text.replace(_entry(config_file, key), encrypted[key]), encoding="utf-8")
     else:
         if value == PORT:
             value = str(free_ports(1)[0])
@@ -173,7 +179,7 @@ def test_a_setting_changed_alone_touches_only_what_it_must(
             role = _IMAGE_ROLES.get(key)
             images: dict[str, str] = used_stack.outputs["images"]
             value = other_tag(images[role] if role else _python_image(used_stack))
-        _change(used_stack, config_file, key, value).ok()
+        write_settings(config_file, **{key: value})
     assert touched(used_stack, config_file) == expected, f"{key} = {value} touches something else"
 
 
@@ -182,7 +188,7 @@ def test_a_change_that_would_lose_data_or_lacks_something_is_refused_at_preview(
     used_stack: Stack, config_file: Path, key: str
 ) -> None:
     value, words = REFUSED[key]
-    _change(used_stack, config_file, key, value).ok()
+    write_settings(config_file, **{key: value})
     preview = used_stack.pulumi("preview", "--non-interactive", "--config-file", str(config_file))
     assert preview.code != 0, f"{key} = {value} was accepted:\n{preview.text}"
     line = next((line for line in preview.stdout.splitlines() + preview.stderr.splitlines() if key in line), "")

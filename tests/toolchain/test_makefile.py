@@ -58,6 +58,10 @@ def test_a_soak_takes_seed_count_and_single_drills() -> None:
     assert drills.endswith(f'{files} -k "killed or alone" --drill-seed 7 --drills 3 --drill 17 --drill 18')
 
 
+def test_the_number_of_processes_that_run_tests_can_be_chosen() -> None:
+    assert make("-n", "test", "JOBS=2").stdout.strip().endswith(".venv-test/bin/python -m pytest --numprocesses 2")
+
+
 def test_the_stack_and_the_ways_reach_the_commands() -> None:
     shown = make("-pn", "help", "STACK=prod", "PROVIDERS=vendor").stdout
     assert re.search(r"^STACK = prod$", shown, re.MULTILINE)

@@ -59,7 +59,7 @@ def majors_in(client: docker.DockerClient, volume: str) -> set[int]:
             if text.isdigit():
                 found.add(int(text))
     finally:
-        container.remove(force=True)
+        container.remove(force=True, v=True)  # an image may bring an unnamed volume of its own
         _forget_if_ours(client, volume)
     return found
 
