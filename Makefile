@@ -14,6 +14,8 @@ export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CON
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
 pytest := $(venv-test)/python -m pytest
+# How long a store stands still where time does not matter, and where the table of a soak goes.
+long := --still-seconds 60 --soak-report .local/soak.md
 # One waits for downloads, the other for the compiler: together they take little longer than the longer one.
 both := $(MAKE) --no-print-directory -j2 venv-test prepare
 
@@ -74,7 +76,7 @@ lint: venv-test ## run every linter and the type checker
 
 soak: ## random drills, N=25 of each kind from SEED=1; ONLY=17 runs the one that failed again
 	@$(both)
-	@$(pytest) tests/stack/test_drills.py tests/stack/test_rotation.py -k "killed or alone" --drill-seed $(SEED) --drills $(N) $(ONLY:%=--drill %)
+	@$(pytest) -m drill tests/stack --drill-seed $(SEED) --drills $(N) $(ONLY:%=--drill %) $(long)
 
 bench: ## measure the stack beside the usual compose arrangement, in ratios
 	@$(both)

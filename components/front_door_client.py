@@ -14,6 +14,7 @@ from components.front_door import FrontDoor
 from components.naming import MLFLOW_ADMIN
 
 _TIMEOUT = 20
+_LOOPBACK = "127.0.0.1"
 
 #: Seconds that a gateway gets to come by its certificate: an authority on the internet takes its time, and where the
 #: first attempt fails, Caddy makes the next one a minute later.
@@ -28,6 +29,13 @@ class Endpoints:
     postgres_port: int
     minio: str
     front_door: FrontDoor
+
+    @classmethod
+    def of(cls, door: FrontDoor) -> Endpoints:
+        """Those of a stack with this front door."""
+        settings = door.settings
+        api = door.address if settings.artifact_access == "direct" else _LOOPBACK
+        return cls(_LOOPBACK, settings.postgres_port, f"{api}:{settings.minio_api_port}", door)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 #: Seconds that a server may take to answer.
 TIMEOUT = 20
 
-_ROLES = {
+#: Credential → the role of PostgreSQL that logs in by it.
+POSTGRES_ROLES = {
     "postgresAdminPassword": POSTGRES_ADMIN,
     "postgresOwnerPassword": POSTGRES_OWNER,
     "postgresRuntimePassword": POSTGRES_RUNTIME,
 }
-_KEYS = {"minioRootPassword": MINIO_ROOT, "bucketUserSecret": BUCKET_USER, "consoleUserPassword": CONSOLE_USER}
+#: Credential → the user of MinIO that logs in by it.
+MINIO_USERS = {"minioRootPassword": MINIO_ROOT, "bucketUserSecret": BUCKET_USER, "consoleUserPassword": CONSOLE_USER}
 
 
 def admits(settings: Settings, endpoints: Endpoints, key: str, value: str) -> bool | None:
@@ -48,10 +50,10 @@ def admits(settings: Settings, endpoints: Endpoints, key: str, value: str) -> bo
     Raises:
         Exception: The server can't be asked.
     """
-    if key in _ROLES:
-        return _postgres(settings, endpoints, _ROLES[key], value)
-    if key in _KEYS:
-        return _minio(settings, endpoints, _KEYS[key], value)
+    if key in POSTGRES_ROLES:
+        return _postgres(settings, endpoints, POSTGRES_ROLES[key], value)
+    if key in MINIO_USERS:
+        return _minio(settings, endpoints, MINIO_USERS[key], value)
     if key == "mlflowAdminPassword" and settings.auth == "basic":
         return _mlflow(endpoints, value)
     return None
@@ -69,7 +71,7 @@ def checks(
 
         return run
 
-    known = [*_ROLES, *_KEYS, "mlflowAdminPassword"]
+    known = [*POSTGRES_ROLES, *MINIO_USERS, "mlflowAdminPassword"]
     return [
         *((key, check(key, now[key], wanted=True)) for key in known if key in now),
         *(

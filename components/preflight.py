@@ -49,10 +49,12 @@ class Checked:
     Attributes:
         migration_attempt: Names the attempt of the migration job.
         replaced: Credential → the value that it had until now, and must not be of use any more.
+        gone: Names of containers of stores that are not there, though their data is.
     """
 
     migration_attempt: str = FIRST_ATTEMPT
     replaced: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    gone: tuple[str, ...] = ()
 
 
 def connect() -> DockerClient:
@@ -126,7 +128,7 @@ def check(
         raise Refusal(problems)
     replaced = {key: value for key, value in used.items() if value != plain.get(key)}
     replaced |= {key: plain[f"{key}{OLD}"] for key in SECRET_KEYS if f"{key}{OLD}" in plain}
-    return Checked(migration_attempt=migration_attempt(naming, client), replaced=replaced)
+    return Checked(migration_attempt(naming, client), replaced, _gone(naming, client))
 
 
 def _encrypting_keys(plain: Mapping[str, str], used: Mapping[str, str]) -> list[Problem]:
@@ -200,6 +202,18 @@ def migration_attempt(naming: Naming, client: DockerClient) -> str:
             return str(container.labels.get(f"{PROJECT}.attempt", FIRST_ATTEMPT))
         return str(container.short_id)
     return FIRST_ATTEMPT
+
+
+def _gone(naming: Naming, client: DockerClient) -> tuple[str, ...]:
+    """Stores whose container was removed by hand, or half replaced: Pulumi alone may not find out of that."""
+    volumes = {str(volume["Name"]) for volume in client.api.volumes().get("Volumes") or []}
+    names = {name.lstrip("/") for container in client.api.containers(all=True) for name in container["Names"] or []}
+    stores: tuple[Role, ...] = ("postgres", "minio")
+    return tuple(
+        naming.container(role)
+        for role in stores
+        if naming.data_volume(role) in volumes and naming.container(role) not in names
+    )
 
 
 def published_ports(settings: Settings) -> list[tuple[str, str, int]]:

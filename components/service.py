@@ -167,7 +167,9 @@ def service_container(args: ServiceArgs, opts: pulumi.ResourceOptions) -> docker
         memory_swap=args.memory_mb,
         **_LOGS,
         init=True,
-        restart="no" if is_job else "unless-stopped",
+        # Not "unless-stopped": a daemon that was killed and starts again stops what it finds alive, and takes that for
+        # the user's wish.
+        restart="no" if is_job else "always",
         must_run=not is_job,
         attach=is_job,
         logs=is_job,

@@ -51,6 +51,10 @@ class MlflowStack(pulumi.ComponentResource):
         super().__init__("mlflow-stack:index:MlflowStack", name, None, opts)
         if not pulumi.runtime.is_dry_run():
             verification.prepare()
+        for container in args.checked.gone:
+            pulumi.log.warn(
+                f"{container} is not there, though its data is: it is made. Where that fails: make up", self
+            )
         settings, secret = args.settings, args.credentials
         self._args = args
         self._naming = naming = Naming(args.stack)
@@ -215,14 +219,8 @@ class MlflowStack(pulumi.ComponentResource):
 
     def _verify(self, credentials: dict[str, str]) -> bool:
         if not pulumi.runtime.is_dry_run():
-            settings = self._args.settings
-            endpoints = Endpoints(
-                postgres_host=_LOOPBACK,
-                postgres_port=settings.postgres_port,
-                minio=f"{self._api_host}:{settings.minio_api_port}",
-                front_door=self._door,
-            )
-            verification.verify(settings, endpoints, credentials, self._args.checked.replaced)
+            endpoints = Endpoints.of(self._door)
+            verification.verify(self._args.settings, endpoints, credentials, self._args.checked.replaced)
         return True
 
     @property

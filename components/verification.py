@@ -11,18 +11,32 @@ import importlib
 import io
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from components import logins
 from components.errors import Failure
 from components.front_door_client import Endpoints, FrontDoorClient
-from components.naming import BUCKET_USER, POSTGRES_RUNTIME
+from components.naming import BUCKET_USER, MINIO_ROOT, POSTGRES_RUNTIME
 from components.settings import Settings
 
 _AT_ONCE = 6
+
+#: Names of the checks of the stores.
+BACKEND_STORE, ARTIFACT_STORE = "backend store", "artifact store"
 _PREFIX = ".mlflow-stack-check"
+
+#: Tables and sequences that the role which asks may not use as it must, and what it lacks for those to come.
+_DENIED = """
+SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND (
+    (c.relkind IN ('r', 'p') AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+        AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')))
+    OR (c.relkind = 'S' AND NOT has_sequence_privilege(c.oid, 'USAGE')))
+UNION ALL SELECT 'what later versions make' WHERE 6 > (
+    SELECT count(*) FROM pg_default_acl d, aclexplode(d.defaclacl) a
+    WHERE d.defaclnamespace = 'public'::regnamespace AND a.grantee = current_user::regrole)
+"""
 
 
 def prepare() -> None:
@@ -46,19 +60,41 @@ def verify(settings: Settings, endpoints: Endpoints, now: Mapping[str, str], bef
         Failure: One of them does not work; it names all that do not.
     """
     admin = now["mlflowAdminPassword"] if settings.auth == "basic" else None
-    checks: list[tuple[str, Callable[[], None]]] = [
-        ("backend store", lambda: _row(settings, endpoints, now["postgresRuntimePassword"])),
-        ("artifact store", lambda: _object(settings, endpoints, now["bucketUserSecret"])),
-        ("front door", lambda: _artifact(settings, FrontDoorClient(endpoints.front_door, admin))),
-        *logins.checks(settings, endpoints, now, before),
+    front_door = FrontDoorClient(endpoints.front_door, admin)
+    failed = _failures(
+        [
+            *_stores(settings, endpoints, now),
+            ("front door", lambda: _artifact(settings, front_door)),
+            *logins.checks(settings, endpoints, now, before),
+        ]
+    )
+    if failed:
+        lines = [f"{name}: {reason}" for name, reason in failed.items()]
+        raise Failure(
+            "the stack is up, but does not work:\n  " + "\n  ".join(lines) + "\nmend: make doctor, then make up"
+        )
+
+
+def failing_stores(settings: Settings, endpoints: Endpoints, now: Mapping[str, str]) -> dict[str, str]:
+    """What of the same does not work at the stores alone: the name of a check, or of a credential, and why."""
+    theirs = {key: value for key, value in now.items() if key in (*logins.POSTGRES_ROLES, *logins.MINIO_USERS)}
+    return _failures([*_stores(settings, endpoints, now), *logins.checks(settings, endpoints, theirs, {})])
+
+
+Check = tuple[str, Callable[[], None]]
+
+
+def _stores(settings: Settings, endpoints: Endpoints, now: Mapping[str, str]) -> list[Check]:
+    return [
+        (BACKEND_STORE, lambda: _row(settings, endpoints, now["postgresRuntimePassword"])),
+        (ARTIFACT_STORE, lambda: _object(settings, endpoints, now["bucketUserSecret"], now["minioRootPassword"])),
     ]
+
+
+def _failures(checks: Sequence[Check]) -> dict[str, str]:
     with ThreadPoolExecutor(_AT_ONCE) as at_once:
         reasons = at_once.map(_reason, [check for _, check in checks])
-        failed = [f"{name}: {reason}" for (name, _), reason in zip(checks, reasons, strict=True) if reason is not None]
-    if failed:
-        raise Failure(
-            "the stack is up, but does not work:\n  " + "\n  ".join(failed) + "\nmend: make doctor, then make up"
-        )
+        return {name: reason for (name, _), reason in zip(checks, reasons, strict=True) if reason is not None}
 
 
 def _reason(check: Callable[[], None]) -> str | None:
@@ -71,16 +107,23 @@ def _reason(check: Callable[[], None]) -> str | None:
 
 
 def _row(settings: Settings, endpoints: Endpoints, password: str) -> None:
-    """Insert a row as the run-time role and roll back: a table without a sequence, so no number is used up."""
+    """Insert a row as the run-time role and roll back: a table without a sequence, so no number is used up.
+
+    And see that the role may use every table there is, and every one that a later version makes.
+    """
     with logins.postgres(settings, endpoints, POSTGRES_RUNTIME, password) as connection:
         connection.execute(
             "INSERT INTO registered_models (name, creation_time, last_updated_time) VALUES (%s, 0, 0)",
             (f"{_PREFIX}-{uuid.uuid4()}",),
         )
         connection.rollback()
+        denied = connection.execute(_DENIED).fetchall()
+    if denied:
+        names = ", ".join(str(row[0]) for row in denied)
+        raise PermissionError(f"{POSTGRES_RUNTIME} lacks rights to {names}")
 
 
-def _object(settings: Settings, endpoints: Endpoints, secret: str) -> None:
+def _object(settings: Settings, endpoints: Endpoints, secret: str, root_password: str) -> None:
     client = logins.minio(endpoints, BUCKET_USER, secret)
     name, body = f"{_PREFIX}/{uuid.uuid4()}", uuid.uuid4().bytes
     client.put_object(settings.bucket_name, name, io.BytesIO(body), len(body))
@@ -95,6 +138,20 @@ def _object(settings: Settings, endpoints: Endpoints, secret: str) -> None:
         client.remove_object(settings.bucket_name, name)
     if read != body:
         raise ValueError("an object read back differs from what was written")
+    _closed(settings, endpoints, root_password)
+
+
+def _closed(settings: Settings, endpoints: Endpoints, root_password: str) -> None:
+    """The bucket has no policy of its own, which would let in others than its users, or keep these out."""
+    from minio import S3Error  # noqa: PLC0415 - see `prepare`
+
+    try:
+        logins.minio(endpoints, MINIO_ROOT, root_password).get_bucket_policy(settings.bucket_name)
+    except S3Error as error:
+        if error.code == "NoSuchBucketPolicy":
+            return
+        raise
+    raise PermissionError("the bucket has a policy of its own: who may use it is not what this stack says")
 
 
 def _artifact(settings: Settings, client: FrontDoorClient) -> None:

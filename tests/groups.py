@@ -31,8 +31,11 @@ GROUPS = {
         f"{_FILE}hardening.py",
         f"{_FILE}rights.py",
     ),
-    "spare": (
+    "drilled": (
+        f"{_FILE}drift.py",
         f"{_FILE}drills.py",
+    ),
+    "spare": (
         f"{_FILE}migration.py",
         f"{_FILE}object_encryption.py",
         f"{_FILE}destroy.py::test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose",

@@ -8,6 +8,7 @@ from typing import Final
 
 from toolchain import attached, events, paths, policies
 from toolchain.errors import DONE, FAILED, REFUSED
+from toolchain.events import Outcome
 from toolchain.say import say
 from toolchain.session import Session
 
@@ -31,6 +32,13 @@ def run(session: Session, command: str, *arguments: str) -> int:
         RefusedError: There is no such policy pack.
         FailedError: What it runs on can't be had.
     """
+    code, outcome = attempt(session, command, *arguments)
+    tell(outcome, code)
+    return code
+
+
+def attempt(session: Session, command: str, *arguments: str) -> tuple[int, Outcome]:
+    """Like `run`, but leave it to the caller to repeat what mends a failure; give what the engine did, too."""
     asked = policies.arguments() if command in _UNDER_POLICIES else []
     with tempfile.TemporaryDirectory(dir=paths.ensure_local_dir(), prefix="events-") as folder:
         log = Path(folder) / "log.json"
@@ -39,8 +47,10 @@ def run(session: Session, command: str, *arguments: str) -> int:
         env = {**session.environment.whole(), "PULUMI_DEBUG_COMMANDS": "true"}
         code = attached.run(line, env, paths.PROJECT_DIR)
         outcome = events.read(log)
-    if code == 0:
-        return DONE
-    for mend in outcome.mends:
+    return DONE if code == 0 else REFUSED if outcome.was_refused else FAILED, outcome
+
+
+def tell(outcome: Outcome, code: int) -> None:
+    """Repeat what mends a failure."""
+    for mend in outcome.mends if code else ():
         say(mend)
-    return REFUSED if outcome.was_refused else FAILED

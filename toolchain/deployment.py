@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,7 @@ class Resource:
         name: Its name on the Docker host or in its server; empty if it has none.
         protected: Whether Pulumi refuses to delete it.
         doomed: Whether it waits for its deletion, a replacement having taken its place.
+        depends_on: URNs of what was there before it.
     """
 
     urn: str
@@ -38,6 +39,7 @@ class Resource:
     name: str
     protected: bool
     doomed: bool
+    depends_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,36 @@ class Deployment:
         """The resources of some types that exist for the provider."""
         return (resource for resource in self.resources if resource.type in types and resource.id)
 
+    def without(self, gone: Collection[Resource]) -> Deployment:
+        """The state without some resources: what depended on them does so no more, until it is deployed again."""
+        entries = {(resource.urn, resource.id) for resource in gone}
+        kept = [entry for entry in self._entries if (entry["urn"], str(entry.get("id") or "")) not in entries]
+        left = {str(entry["urn"]) for entry in kept}
+        urns = {resource.urn for resource in gone} - left
+        return Deployment({**self.raw, "resources": [_detached(entry, urns) for entry in kept]})
+
+    def changed(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Deployment:
+        """The state with each resource, as Pulumi exports it, put through a function."""
+        return Deployment({**self.raw, "resources": [change(dict(entry)) for entry in self._entries]})
+
+    @property
+    def _entries(self) -> list[Mapping[str, Any]]:
+        return list(self.raw.get("resources") or [])
+
+
+def _detached(entry: Mapping[str, Any], urns: Collection[str]) -> Mapping[str, Any]:
+    """An exported resource that depends on none of some others."""
+    found = dict(entry)
+    if "dependencies" in found:
+        found["dependencies"] = [urn for urn in found["dependencies"] if urn not in urns]
+    if "propertyDependencies" in found:
+        found["propertyDependencies"] = {
+            name: [urn for urn in on or () if urn not in urns] for name, on in found["propertyDependencies"].items()
+        }
+    if found.get("deletedWith") in urns:
+        del found["deletedWith"]
+    return found
+
 
 def _resource(entry: Mapping[str, Any]) -> Resource:
     inputs: Mapping[str, Any] = entry.get("inputs") or {}
@@ -90,6 +122,7 @@ def _resource(entry: Mapping[str, Any]) -> Resource:
         name=name if isinstance(name, str) else "",
         protected=bool(entry.get("protect")),
         doomed=bool(entry.get("delete")),
+        depends_on=tuple(entry.get("dependencies") or ()),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,10 +26,12 @@ class Outcome:
     Attributes:
         touched: Whether it began to change anything outside of the state.
         errors: Its error messages, each as the program, a provider or a policy gave it.
+        not_created: What could not be created, in the form in which a state has it, secrets hidden.
     """
 
     touched: bool = False
     errors: list[str] = field(default_factory=list[str])
+    not_created: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
 
     @property
     def mends(self) -> list[str]:
@@ -50,6 +52,9 @@ def read(path: Path) -> Outcome:
             outcome.errors.append(str(event["diagnosticEvent"].get("message", "")).strip())
         if "policyEvent" in event and event["policyEvent"].get("enforcementLevel") == _MANDATORY:
             outcome.errors.append(str(event["policyEvent"].get("message", "")).strip())
+        failed: dict[str, Any] = event.get("resOpFailedEvent", {}).get("metadata", {})
+        if failed.get("op") == "create":
+            outcome.not_created.append(_entry(failed))
         before: dict[str, Any] = event.get("resourcePreEvent", {})
         # A preview tells each operation, too, as one that is only planned.
         metadata: dict[str, Any] = {} if before.get("planning") else before.get("metadata", {})
@@ -57,6 +62,13 @@ def read(path: Path) -> Outcome:
         if metadata and metadata.get("op") not in _HARMLESS and metadata.get("type") != _STACK and not component:
             outcome.touched = True
     return outcome
+
+
+def _entry(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was to be created, as a state would have it."""
+    new: dict[str, Any] = metadata.get("new") or {}
+    kept = ("urn", "type", "parent", "protect", "inputs")
+    return {"custom": True, "provider": metadata.get("provider", ""), **{key: new[key] for key in kept if key in new}}
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from toolchain import deployment, locks, rotation
+from toolchain import deployment, inside, locks, missing, rotation
 from toolchain.deployment import Deployment, Pending, Resource
 from toolchain.docker_objects import SERVICES, Objects, health, role
 from toolchain.errors import FailedError, RefusedError
@@ -22,18 +22,13 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.models.networks import Network
 
-#: Things inside a server whose creation fails when they are there already, and whose id is their name. Everything
-#: else that is made inside a server (users, policies, grants) may be made twice.
-_ADOPTED: Final = (
-    "minio:index/s3Bucket:S3Bucket",
-    "postgresql:index/role:Role",
-    "postgresql:index/database:Database",
-)
-
-_STOPPED: Final = {"exited", "paused", "dead"}
+_STOPPED: Final = {"exited", "paused", "dead", "restarting"}
 
 #: Seconds that a service may take to be well again; a database that was killed replays its log first.
 _WELL_WITHIN: Final = 90.0
+
+#: Seconds that a service may take to stop; a database writes a checkpoint.
+_STOPS_WITHIN: Final = 60
 
 
 def heal(session: Session, objects: Objects) -> None:
@@ -48,12 +43,18 @@ def heal(session: Session, objects: Objects) -> None:
     state = deployment.load(session)
     pending = state.pending
     _refuse_foreign(session, state, objects)
+    gone = missing.find(state, objects)
+    destroyed = {operation.resource.urn for operation in pending if operation.kind == "deleting"}
+    missing.refuse_lost_data(gone, session, destroyed=destroyed)
     if pending:
-        adopted = settle(state, objects)
-        state = _without_pending(state, adopted)
+        unknown = settle(state, objects)
+        state = _without_pending(state, unknown)
         deployment.store(session, state)
-        _refresh(session, [operation.resource.urn for operation in adopted])
-    _forget_missing(session, state, objects)
+        if unknown:
+            with suppress(FailedError):  # a server that is away: what is there after all, the deployment meets again
+                inside.refresh(session, [operation.resource.urn for operation in unknown])
+            state = deployment.load(session)
+    _forget(session, state, gone, objects)
     # In the middle of a rotation a stopped server is left so: it would not get well on the credentials of the past.
     left = {"server"} if rotation.is_at_work(session) else set[str]()
     _start_stopped(state, objects, left)
@@ -99,7 +100,7 @@ def _refuse_foreign(session: Session, state: Deployment, objects: Objects) -> No
         if container.id in known or container.name in known:
             continue
         if container.name in names:
-            continue  # made by hand in place of one that the state knows: `_forget_missing` sees to it
+            continue  # made by hand in place of one that the state knows: `missing.make_way` sees to it
         raise RefusedError(
             "container",
             str(container.name),
@@ -115,7 +116,7 @@ def _settle(operation: Pending, state: Deployment, objects: Objects) -> bool:
     if operation.kind != "creating":
         say(f"    {resource.type} {resource.name}: {operation.kind}; the next deployment does it again")
         return True
-    if resource.type in _ADOPTED:
+    if resource.type in inside.ONCE:
         say(f"    {resource.type} {resource.name}: taken over if it is there")
         return False
     ids = {known.id for known in state.resources}
@@ -155,45 +156,41 @@ def _remove_network(network: Network) -> str:
     return str(network.name)
 
 
-def _without_pending(state: Deployment, adopted: list[Pending]) -> Deployment:
+def _without_pending(state: Deployment, unknown: list[Pending]) -> Deployment:
     """The state with no operation pending, and with what is to be adopted among its resources."""
     raw: dict[str, Any] = dict(state.raw)
     operations: list[dict[str, Any]] = raw.pop("pending_operations", None) or []
-    urns = {operation.resource.urn for operation in adopted}
-    resources: list[dict[str, Any]] = list(raw.get("resources") or [])
-    present = {entry["urn"] for entry in resources}
-    for operation in operations:
-        entry: dict[str, Any] = operation["resource"]
-        if entry["urn"] in urns - present:
-            name = _resource_name(entry)
-            resources.append({**entry, "id": name, "outputs": {**(entry.get("inputs") or {}), "id": name}})
-    return Deployment({**raw, "resources": resources})
+    urns = {operation.resource.urn for operation in unknown}
+    return inside.adopted(Deployment(raw), [each["resource"] for each in operations if each["resource"]["urn"] in urns])
 
 
-def _resource_name(entry: dict[str, Any]) -> str:
-    inputs: dict[str, Any] = entry.get("inputs") or {}
-    return str(inputs.get("bucket") or inputs.get("name") or "")
-
-
-def _forget_missing(session: Session, state: Deployment, objects: Objects) -> None:
-    """Have Pulumi notice containers and networks that were removed by hand.
-
-    `pulumi up` alone does not look, and a refresh of everything drops what is inside a server that is gone. So only
-    the missing ones are refreshed; the deployment after it makes them again.
-    """
-    present = {container.id for container in objects.containers} | {network.id for network in objects.networks}
-    missing = [
-        resource
-        for resource in state.of_type(deployment.CONTAINER, deployment.NETWORK)
-        if resource.id not in present and not resource.doomed
-    ]
-    if not missing:
+def _forget(session: Session, state: Deployment, gone: list[Resource], objects: Objects) -> None:
+    """Have the next deployment make again what was removed by hand."""
+    if not gone:
         return
-    say(f"  gone from the Docker host, to be made again: {', '.join(resource.name for resource in missing)}")
+    missing.make_way(gone, objects)
+    say(f"  gone from the Docker host, to be made again: {', '.join(found.name for found in gone)}")
+    cut_off = missing.cut_off(state, gone, objects)
+    ids = {found.id for found in cut_off}
     for container in objects.containers:
-        if container.name in {resource.name for resource in missing}:
-            _remove_container(container)  # one of the same name, made by hand
-    _refresh(session, [resource.urn for resource in missing])
+        if container.id in ids:
+            container.stop(timeout=_STOPS_WITHIN)
+            _remove_container(container)
+    gone = [*gone, *cut_off]
+    state = state.without(gone)
+    if {found.name.rpartition("-")[2] for found in gone if found.type == deployment.CONTAINER} & inside.STORES:
+        # Whoever removed a store may have changed what is in it, too; nothing of it can be asked now.
+        state = inside.to_be_set_again(state)
+    deployment.store(session, state)
+
+
+def _start(container: Container) -> None:
+    if container.status == "paused":
+        container.unpause()
+    elif container.status == "restarting":
+        container.restart()  # Docker waits longer after each failure; what hindered it may be gone
+    else:
+        container.start()
 
 
 def _start_stopped(state: Deployment, objects: Objects, left: set[str]) -> None:
@@ -214,7 +211,7 @@ def _start_stopped(state: Deployment, objects: Objects, left: set[str]) -> None:
     step = Step(f"starting what was stopped: {', '.join(map(role, stopped))}")
     for container in stopped:
         with suppress(APIError):  # what hinders it, the deployment tells
-            container.unpause() if container.status == "paused" else container.start()
+            _start(container)
     deadline = time.monotonic() + _WELL_WITHIN
     while time.monotonic() < deadline:
         for container in stopped:
@@ -225,10 +222,3 @@ def _start_stopped(state: Deployment, objects: Objects, left: set[str]) -> None:
         step.beat(", ".join(f"{role(container)} {health(container)}" for container in stopped))
         time.sleep(0.2)
     step.done()
-
-
-def _refresh(session: Session, urns: list[str]) -> None:
-    if not urns:
-        return
-    targets = [argument for urn in urns for argument in ("--target", urn)]
-    session.ask("refresh", "--yes", "--skip-preview", "--stack", session.stack, *targets)

@@ -19,6 +19,9 @@ from components.image import base_images, minio_build, mlflow_build
 from components.settings import Settings
 from tests import images
 from tests.stack.harness import REPOSITORY, Checkout, Stack, deployed
+from tests.stack.ledger import Ledger
+from tests.stack.small_disk import SmallDisk, put_data_on, small_disk
+from tests.stack.soak_report import SoakReport
 
 if TYPE_CHECKING:
     from tests.stack.secure import Secure
@@ -36,6 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--large-mib", type=int, default=1024, help="size of the artifact that is streamed over HTTPS")
     parser.addoption("--drill-seed", type=int, default=1, help="what the random drills depend on")
     parser.addoption("--drills", type=int, default=1, help="how many random drills of each kind")
+    parser.addoption("--soak-report", help="where to write how the drills ended, as a table")
+    parser.addoption("--still-seconds", type=int, default=5, help="how long a store stands still in a drill")
     parser.addoption("--drill", type=int, action="append", help="the number of one drill to run; repeatable")
 
 
@@ -43,8 +48,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat each drill, with a name that its randomness depends on alone."""
     if "random_drill" in metafunc.fixturenames:
         option = metafunc.config.option
-        numbers: list[int] = option.drill or list(range(int(option.drills)))
+        limit = metafunc.definition.get_closest_marker("at_most")
+        count = min(int(option.drills), int(limit.args[0])) if limit else int(option.drills)
+        numbers: list[int] = option.drill or list(range(count))
         metafunc.parametrize("random_drill", [f"{option.drill_seed}-{number}" for number in numbers])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the report written that was asked for."""
+    path: str | None = config.getoption("--soak-report")
+    if path:
+        config.pluginmanager.register(SoakReport(Path(path), int(config.option.drill_seed)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the random drills, for `make soak` to run these alone."""
+    for item in items:
+        if "random_drill" in getattr(item, "fixturenames", ()):
+            item.add_marker("drill")
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +122,44 @@ def spare(client: docker.DockerClient, checkout: Checkout, tag: str) -> Iterator
     """A stack that a test may change, break and mend: at the end of a test it is whole and expects no changes."""
     with deployed(checkout, f"{tag}x") as made:
         yield made
+
+
+@dataclass(frozen=True, slots=True)
+class Disks:
+    """The disks of the stores of the drilled stack."""
+
+    postgres: SmallDisk
+    minio: SmallDisk
+
+
+@pytest.fixture(scope="session")
+def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disks]:
+    """Small ones, that can be filled."""
+    folder = tmp_path_factory.mktemp("disks")
+    with small_disk(folder / "postgres", 320) as postgres, small_disk(folder / "minio", 320) as minio:
+        yield Disks(postgres, minio)
+
+
+@pytest.fixture(scope="session")
+def drilled(
+    client: docker.DockerClient, tag: str, disks: Disks, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """A stack that is drilled again and again: on small disks, and with one image of its own, to be taken away."""
+    checkout, name = Checkout(tmp_path_factory.mktemp("drilled") / "checkout"), f"{tag}drill"
+    with (checkout.root / "images" / "minio" / "entrypoint.sh").open("a", encoding="utf-8") as script:
+        script.write(f"# {tag}\n")
+    put_data_on(disks.postgres, client, name, "postgres", database="mlflow")
+    put_data_on(disks.minio, client, name, "minio", bucket="mlflow")
+    with deployed(checkout, name) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def drill_ledger(drilled: Stack) -> Ledger:
+    """What the drilled stack has acknowledged so far."""
+    kept = Ledger(drilled.tracking_uri)
+    kept.log(5)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)

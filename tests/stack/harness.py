@@ -150,6 +150,10 @@ class Started:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def interrupt(self) -> None:
+        """Do what Ctrl-C on a terminal does: all of its processes get the signal."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
     def output(self) -> str:
         """What it has printed so far."""
         return self.printed.read_text(encoding="utf-8")
@@ -161,11 +165,13 @@ class Checkout:
     Attributes:
         root: The folder.
         environment: What its commands see.
+        inside: What goes before each of its commands, to run it in a namespace.
         transcript: Everything its commands printed, but for those that were asked for a secret.
     """
 
-    def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str] | None = None, *, inside: Sequence[str] = ()) -> None:
         self.root = root
+        self.inside = tuple(inside)
         self.transcript = root.with_name(f"{root.name}-transcript.txt")
         self.environment = {
             key: value for key, value in os.environ.items() if not _FOREIGN_VARIABLES.match(key)
@@ -201,7 +207,7 @@ class Checkout:
             stdin: What it reads; nothing by default.
             timeout: Seconds it may take.
         """
-        command = tuple(map(str, argv))
+        command = (*self.inside, *map(str, argv))
         begin = time.monotonic()
         # check=False: how it ended is what the caller asks.
         done = subprocess.run(
@@ -225,11 +231,11 @@ class Checkout:
         return self.run("./mlflow-stack", command, "--stack", stack, *arguments, **options)
 
     @contextmanager
-    def started(self, command: str, *, stack: str) -> Generator[Started]:
+    def started(self, command: str, *arguments: str, stack: str) -> Generator[Started]:
         """One of the project's commands at work, in a process group of its own; it is ended when the block is left."""
         with self.root.with_name(f"{self.root.name}-started.txt").open("w+", encoding="utf-8") as output:
             process = subprocess.Popen(
-                ["./mlflow-stack", command, "--stack", stack],
+                [*self.inside, "./mlflow-stack", command, "--stack", stack, *arguments],
                 cwd=self.root,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

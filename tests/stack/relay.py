@@ -40,7 +40,10 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 def _serve(accepted: socket.socket, target: str) -> None:
     outward, address = _socket(target)
     with accepted, outward:
-        outward.connect(address)
+        try:
+            outward.connect(address)
+        except OSError:
+            return  # nobody is there now: the client sees its connection end
         back = threading.Thread(target=_copy, args=(outward, accepted), daemon=True)
         back.start()
         _copy(accepted, outward)

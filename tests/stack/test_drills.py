@@ -19,8 +19,8 @@ import requests
 from tests.stack.harness import Checkout, Stack, wait_until
 from tests.stack.ledger import Ledger
 
-#: Seconds that a warm `make up` takes: of a new stack, and of one whose setting changed.
-_FIRST, _CHANGE = 20.0, 12.0
+#: Seconds that a warm `make up` takes: of a new stack, and of one whose setting changed; and `make destroy`.
+_FIRST, _CHANGE, _DESTROY = 20.0, 12.0, 8.0
 
 #: What Docker starts again by itself, in the order in which they depend on each other.
 _ROLES = ("postgres", "minio", "server", "gateway")
@@ -30,14 +30,6 @@ _ROLES = ("postgres", "minio", "server", "gateway")
 def chance(random_drill: str) -> random.Random:
     """What decides over a drill: its seed and its number."""
     return random.Random(random_drill)  # noqa: S311 - to be repeated, not to be secret
-
-
-@pytest.fixture(scope="module")
-def ledger(spare: Stack) -> Ledger:
-    """What the stack has acknowledged so far."""
-    kept = Ledger(spare.tracking_uri)
-    kept.log(5)
-    return kept
 
 
 @pytest.fixture
@@ -60,44 +52,84 @@ def test_a_first_deployment_killed_at_any_moment_is_finished_by_the_next(fresh: 
     assert kept.missing() == []
 
 
-def test_a_change_killed_at_any_moment_loses_nothing(spare: Stack, ledger: Ledger, chance: random.Random) -> None:
+def test_a_destroy_killed_at_any_moment_is_finished_by_the_next(fresh: Stack, chance: random.Random) -> None:
+    fresh.up().ok()
+    _killed(fresh, chance.uniform(0, _DESTROY), "destroy", "--yes")
+    if chance.random() < 1 / 2:
+        fresh.destroy().ok()
+        fresh.assert_nothing_left()
+    else:
+        _whole_again(fresh)
+        kept = Ledger(fresh.tracking_uri)
+        kept.log()
+        assert kept.missing() == []
+
+
+def test_a_change_killed_at_any_moment_loses_nothing(
+    drilled: Stack, drill_ledger: Ledger, chance: random.Random
+) -> None:
     key, values = chance.choice([("workers", (2, 3)), ("mlflowPort", ()), ("minioConsolePort", ())])
-    before = spare.settings.get(key, "")
+    before = drilled.settings.get(key, "")
     changed = str(int(before) + 1) if before else str(chance.choice(values))
-    with _setting(spare, key, changed, before):
-        _up_killed(spare, chance.uniform(0, _CHANGE))
-        _whole_again(spare)
-        ledger.uri = spare.tracking_uri
-        ledger.log()
-        assert ledger.missing() == []
-    spare.up().ok()
-    ledger.uri = spare.tracking_uri
+    with _setting(drilled, key, changed, before):
+        _up_killed(drilled, chance.uniform(0, _CHANGE))
+        _whole_again(drilled)
+        drill_ledger.uri = drilled.tracking_uri
+        drill_ledger.log()
+        assert drill_ledger.missing() == []
+    drilled.up().ok()
+    drill_ledger.uri = drilled.tracking_uri
 
 
-def test_a_container_killed_under_load_is_back_by_itself(spare: Stack, ledger: Ledger, chance: random.Random) -> None:
+def test_a_change_interrupted_by_ctrl_c_leaves_things_in_order(
+    drilled: Stack, drill_ledger: Ledger, chance: random.Random
+) -> None:
+    with _setting(drilled, "workers", "3", ""):
+        with drilled.checkout.started("up", stack=drilled.name) as working:
+            try:
+                working.wait(chance.uniform(1, _CHANGE))
+            except TimeoutError:
+                working.interrupt()
+                code = working.wait(120)
+                assert code in (0, 1), working.output()
+        locks = list((drilled.checkout.root / ".local" / "state").rglob("locks/**/*.json"))
+        assert not locks, "it let go of the lock"
+        _whole_again(drilled)
+        drill_ledger.log()
+        assert drill_ledger.missing() == []
+    drilled.up().ok()
+
+
+def test_a_container_killed_under_load_is_back_by_itself(
+    drilled: Stack, drill_ledger: Ledger, chance: random.Random
+) -> None:
     role, moment = chance.choice(_ROLES), chance.uniform(0, 1)
-    container = spare.container(role)
+    container = drilled.container(role)
     deadline = time.monotonic() + moment
     while time.monotonic() < deadline:
-        ledger.log()
+        drill_ledger.log()
     # From outside, as the kernel does it when memory is short: `docker kill` would count as wanted.
     os.kill(int(container.attrs["State"]["Pid"]), signal.SIGKILL)
-    wait_until(lambda: _acknowledges(ledger), f"the stack serves again after {role} was killed", 60)
-    wait_until(lambda: _healthy(spare), f"every container is healthy again after {role} was killed", 60)
-    assert ledger.missing() == []
-    spare.assert_no_changes()
+    wait_until(lambda: _acknowledges(drill_ledger), f"the stack serves again after {role} was killed", 60)
+    wait_until(lambda: _healthy(drilled), f"every container is healthy again after {role} was killed", 60)
+    assert drill_ledger.missing() == []
+    drilled.assert_no_changes()
 
 
 def _up_killed(stack: Stack, seconds: float) -> None:
-    """Start `make up` and kill all of it some seconds later, unless it has ended well by then."""
+    _killed(stack, seconds, "up")
+
+
+def _killed(stack: Stack, seconds: float, *command: str) -> None:
+    """Start a command and kill all of it some seconds later, unless it has ended well by then."""
     print(f"killed after {seconds:.2f} s")
-    with stack.checkout.started("up", stack=stack.name) as working:
+    with stack.checkout.started(*command, stack=stack.name) as working:
         try:
             code = working.wait(seconds)
         except TimeoutError:
             working.kill()
         else:
-            assert code == 0, f"up ended with {code} before it was killed\n{working.output()}"
+            assert code == 0, f"{command[0]} ended with {code} before it was killed\n{working.output()}"
 
 
 def _whole_again(stack: Stack) -> None:

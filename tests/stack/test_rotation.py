@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +12,7 @@ import requests
 
 from components.settings import ENCRYPTING_KEYS, FIXED_KEYS, SECRET_KEYS
 from tests.stack.harness import Stack
-from tests.stack.ledger import Ledger
+from tests.stack.ledger import Ledger, under_load
 from tests.stack.secure import Secure, json_of
 
 #: Every credential but those that nothing can take the place of.
@@ -86,28 +83,6 @@ def _decrypted(stack: Stack) -> list[Any]:
     return json.loads(done.stdout)
 
 
-@contextmanager
-def _under_load(ledger: Ledger) -> Generator[None]:
-    """A client that logs all the time, and goes on when it was refused."""
-    stop, before = threading.Event(), len(ledger.entries)
-
-    def log() -> None:
-        while not stop.is_set():
-            try:
-                ledger.log()
-            except requests.RequestException:
-                stop.wait(0.1)
-
-    worker = threading.Thread(target=log)
-    worker.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        worker.join()
-    assert len(ledger.entries) > before, "the client got nothing acknowledged in all that time"
-
-
 def _assert_changed(secure: Secure, before: dict[str, str], *keys: str) -> None:
     after = secure.stack.credentials()
     assert {key for key in SECRET_KEYS if after[key] != before[key]} == set(keys)
@@ -123,7 +98,7 @@ def _rotated(secure: Secure, *name: str) -> str:
 
 def test_all_are_rotated_at_once_under_load(secure: Secure, ledger: Ledger, encrypted: list[Any]) -> None:
     before = secure.stack.credentials()
-    with _under_load(ledger):
+    with under_load(ledger):
         said = _rotated(secure)
     assert "the tracking server did not answer for " in said, "the pause is told"
     print(said.strip().splitlines()[-1])
@@ -138,7 +113,7 @@ def test_one_is_rotated_alone_under_load(
     key = random.Random(random_drill).choice(ROTATED)  # noqa: S311 - to be repeated, not to be secret
     print(key)
     before = secure.stack.credentials()
-    with _under_load(ledger):
+    with under_load(ledger):
         _rotated(secure, key)
     _assert_changed(secure, before, key)
     assert ledger.missing() == []
@@ -151,7 +126,7 @@ def test_a_rotation_killed_at_any_moment_is_finished_by_the_next(
     stack, chance = secure.stack, random.Random(random_drill)  # noqa: S311 - see above
     before, seconds = stack.credentials(), chance.uniform(0, _ALL)
     print(f"killed after {seconds:.2f} s")
-    with _under_load(ledger):
+    with under_load(ledger):
         with stack.checkout.started("rotate", stack=stack.name) as working:
             try:
                 working.wait(seconds)

@@ -1,4 +1,4 @@
-"""`up` after an interruption, `destroy`, and their exit codes: the real commands on a program of three objects."""
+"""`up` after an interruption, `destroy`, and their exit codes: the real commands on a program of four objects."""
 
 from __future__ import annotations
 
@@ -39,6 +39,10 @@ volume = docker.Volume(
     "volume", name=f"mlflow-{stack}-server-files", opts=mine,
     labels=[docker.VolumeLabelArgs(label=k, value=v) for k, v in labels.items()],
 )
+data = docker.Volume(
+    "data", name=f"mlflow-{stack}-minio-data", opts=mine,
+    labels=[docker.VolumeLabelArgs(label=k, value=v) for k, v in labels.items()],
+)
 if os.environ.get("TRY_FAIL"):
     raise pulumi.RunError("half-way: on purpose")
 container = docker.Container(
@@ -64,7 +68,7 @@ def client() -> docker.DockerClient:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, built: Mapping[str, str]) -> Checkout:
-    """A copy of the project whose program makes three objects, with its credentials."""
+    """A copy of the project whose program makes four objects, with its credentials."""
     folder = tmp_path_factory.mktemp("heal") / "template"
     folder.mkdir()
     copy = Checkout(folder)
@@ -159,7 +163,7 @@ def test_a_killed_run_can_be_destroyed_straight_away(checkout: Checkout, client:
     up(checkout).ok()
 
 
-@pytest.mark.parametrize("removed", ["container", "network too"])
+@pytest.mark.parametrize("removed", ["container", "network too", "volume too"])
 def test_what_was_removed_by_hand_is_made_again_in_one_pass(
     checkout: Checkout, client: docker.DockerClient, removed: str
 ) -> None:
@@ -167,10 +171,46 @@ def test_what_was_removed_by_hand_is_made_again_in_one_pass(
     client.containers.get(NAME).remove(force=True)
     if removed == "network too":
         client.networks.list(names=[f"mlflow-{STACK}-app"])[0].remove()
+    if removed == "volume too":
+        client.volumes.get(f"mlflow-{STACK}-server-files").remove()
     healed = up(checkout).ok()
     assert "gone from the Docker host, to be made again" in healed.stderr, healed.text
     assert client.containers.get(NAME).attrs["State"]["Health"]["Status"] == "healthy"
     settled(checkout)
+
+
+def test_a_volume_with_data_is_replaced_by_an_empty_one_on_purpose_only(
+    checkout: Checkout, client: docker.DockerClient
+) -> None:
+    up(checkout).ok()
+    name = f"mlflow-{STACK}-minio-data"
+    client.volumes.get(name).remove()
+    told = checkout.toolchain("doctor", stack=STACK)
+    refused = up(checkout)
+    assert refused.code == 2, refused.text
+    line = f"volume: {name}: is gone from the Docker host, and what was in it with it. mend: put the volume back; or, "
+    assert line in refused.stderr, refused.text
+    assert f"volume: {name}: is gone from the Docker host, with what was in it" in told.stdout, told.text
+    assert name not in inventory(client, STACK).volumes
+    on_purpose = refused.stderr.partition("to go on with an empty one: ")[2].partition(" && make up")[0]
+    subprocess.run(on_purpose.split(), check=True)
+    up(checkout).ok()
+    settled(checkout)
+
+
+def test_a_container_that_no_stack_made_is_never_removed(checkout: Checkout, client: docker.DockerClient) -> None:
+    up(checkout).ok()
+    original = client.containers.get(NAME)
+    original.remove(force=True)
+    foreign = client.containers.create(original.attrs["Config"]["Image"], ["sleep", "1"], name=NAME)
+    try:
+        refused = up(checkout)
+        assert refused.code == 2, refused.text
+        assert f"mend: docker rm -f {NAME}" in refused.stderr, refused.text
+        foreign.reload()
+    finally:
+        foreign.remove(force=True)
+    up(checkout).ok()
 
 
 def test_one_made_by_hand_in_its_place_gives_way(checkout: Checkout, client: docker.DockerClient) -> None:

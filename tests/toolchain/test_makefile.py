@@ -54,8 +54,7 @@ def test_a_target_is_a_thin_line_over_the_command_of_its_name(target: str) -> No
 
 def test_a_soak_takes_seed_count_and_single_drills() -> None:
     drills = make("-n", "soak", "SEED=7", "N=3", "ONLY=17 18").stdout.strip().splitlines()[-1]
-    files = "tests/stack/test_drills.py tests/stack/test_rotation.py"
-    assert drills.endswith(f'{files} -k "killed or alone" --drill-seed 7 --drills 3 --drill 17 --drill 18')
+    assert " -m drill tests/stack --drill-seed 7 --drills 3 --drill 17 --drill 18 " in drills
 
 
 def test_the_number_of_processes_that_run_tests_can_be_chosen() -> None:

@@ -259,7 +259,7 @@ def test_every_container_has_limits_log_rotation_and_a_restart_policy(default: R
         assert each.inputs["memory"] == each.inputs["memorySwap"] > 0, each.name
         assert each.inputs["logDriver"] == "json-file"
         assert each.inputs["logOpts"] == {"max-file": "3", "max-size": "10m"}
-        assert each.inputs["restart"] == ("no" if each.name == "migration" else "unless-stopped")
+        assert each.inputs["restart"] == ("no" if each.name == "migration" else "always")
         assert each.inputs["user"].split(":")[0] != "0", f"{each.name} runs as root"
 
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from toolchain import contents, deployment, engine, environment, locks, paths, providers, pulumi_cli, stack_file
+from toolchain import (
+    contents,
+    deployment,
+    engine,
+    environment,
+    locks,
+    missing,
+    paths,
+    providers,
+    pulumi_cli,
+    room,
+    stack_file,
+)
 from toolchain.commands import init
 from toolchain.docker_objects import Objects, health, holds_files, is_well, role
 from toolchain.errors import DONE, FAILED, ToolchainError
@@ -122,18 +134,14 @@ def _state(session: Session) -> Iterator[str]:
 def _containers(session: Session) -> Iterator[str]:
     objects = Objects(session.name)
     state = deployment.load(session)
-    present = {container.name for container in objects.containers}
     mend = f"make up STACK={session.stack}"
-    for resource in state.of_type(deployment.CONTAINER):
-        if resource.name not in present:
-            yield f"container: {resource.name}: is gone from the Docker host. mend: {mend}"
-    networks, volumes = {found.name for found in objects.networks}, {found.name for found in objects.volumes}
-    for resource in state.of_type(deployment.NETWORK):
-        if resource.name not in networks:
-            yield f"network: {resource.name}: is gone from the Docker host. mend: {mend}"
-    for resource in state.of_type(deployment.VOLUME):
-        if resource.name not in volumes:
-            yield f"volume: {resource.name}: is gone from the Docker host, with what was in it. mend: {mend}"
+    gone = missing.find(state, objects)
+    lost = missing.with_data(gone, session)
+    for resource in gone:
+        kind = resource.type.rpartition(":")[2].lower()
+        way = missing.way_on(resource, session) if resource in lost else mend
+        with_it = ", with what was in it" if resource in lost else ""
+        yield f"{kind}: {resource.name}: is gone from the Docker host{with_it}. mend: {way}"
     for container in objects.containers:
         if is_well(container):
             yield from () if holds_files(container) else (f"ok: {role(container)}: {health(container)}",)
@@ -142,6 +150,10 @@ def _containers(session: Session) -> Iterator[str]:
         look = f"make logs ROLE={role(container)} STACK={session.stack}"
         words = f"its last words: {said or '(none)'}"
         yield f"{role(container)}: {health(container)}: {words}. mend: {look}, then {mend}"
+    for found in room.look(objects):
+        if found.is_full:
+            wrong = f"{found.role} takes no more; what it has acknowledged, it keeps"
+            yield f"disk: {found.volume}: {contents.size(found.free)} free: {wrong}. mend: {room.MEND}"
     if objects.containers:
         yield f"ok: holds {contents.look(objects)}"
 

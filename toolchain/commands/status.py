@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import filterfalse
 from typing import Any
 
-from toolchain import contents, engine
+from toolchain import contents, engine, room
 from toolchain.docker_objects import Objects, health, holds_files, is_well, output, role
 from toolchain.errors import DONE, FAILED
+from toolchain.room import Room
 from toolchain.session import Session
 
 
@@ -24,12 +26,16 @@ def run(session: Session) -> int:
     for container in filterfalse(holds_files, objects.containers):
         image = container.attrs["Config"]["Image"]
         print(f"  {role(container):<16} {health(container):<12} {container.name:<32} {image}")
-    for name, text in (*_versions(objects), *_sizes(objects), *_addresses(outputs)):
+    rooms = list(room.look(objects))
+    for name, text in (*_versions(objects), *_sizes(objects, rooms), *_addresses(outputs)):
         print(f"  {name:<16} {text}")
     ill = [container for container in objects.containers if not is_well(container)]
     if ill:
         print(f"not well: {', '.join(role(container) for container in ill)}. mend: make doctor STACK={session.stack}")
-    return FAILED if ill else DONE
+    full = [found for found in rooms if found.is_full]
+    for found in full:
+        print(f"disk: {found.volume}: {contents.size(found.free)} free: {found.role} takes no more. mend: {room.MEND}")
+    return FAILED if ill or full else DONE
 
 
 def _versions(objects: Objects) -> list[tuple[str, str]]:
@@ -52,13 +58,15 @@ def _mlflow_version(objects: Objects) -> str | None:
     return str(server.labels.get("org.opencontainers.image.version", "unknown"))
 
 
-def _sizes(objects: Objects) -> list[tuple[str, str]]:
+def _sizes(objects: Objects, rooms: Sequence[Room]) -> list[tuple[str, str]]:
     held = contents.look(objects)
-    return [
+    found = [
         ("runs", "unknown" if held.runs is None else str(held.runs)),
         ("database", contents.size(held.database_bytes)),
         ("artifacts", contents.size(held.artifact_bytes)),
     ]
+    left = ", ".join(f"{each.role}: {contents.size(each.free)}" for each in rooms)
+    return [*found, ("room left", left)] if rooms else found
 
 
 def _addresses(outputs: dict[str, Any]) -> list[tuple[str, str]]:

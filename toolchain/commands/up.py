@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from toolchain import deploy, heal, policies, rotation
+from typing import Final
+
+from toolchain import deploy, heal, inside, policies, rotation
 from toolchain.commands import init
 from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
-from toolchain.errors import DONE
+from toolchain.errors import DONE, FAILED
 from toolchain.say import say
 from toolchain.session import Session
+
+#: One thing that is wrong can hide another: a role that is gone, what its rights are.
+_MENDED_AT_MOST: Final = 2
 
 
 def run(stack: str) -> int:
@@ -26,9 +31,14 @@ def run(stack: str) -> int:
 
 
 def deploy_stack(session: Session) -> int:
-    """Deploy, and finish a rotation of credentials that is at work."""
+    """Deploy, mend what was changed from outside, and finish a rotation of credentials that is at work."""
     rotation.encrypt_anew(session, Objects(session.name))
-    code = deploy.run(session, "up", "--yes", "--skip-preview")
+    code, outcome = deploy.attempt(session, "up", "--yes", "--skip-preview")
+    for _ in range(_MENDED_AT_MOST):
+        if code != FAILED or not inside.mend(session, Objects(session.name), outcome):
+            break
+        code, outcome = deploy.attempt(session, "up", "--yes", "--skip-preview")
+    deploy.tell(outcome, code)
     if code == DONE and (rotated := rotation.end(session)):
         say(f"  the old values are refused, and forgotten: {', '.join(rotated)}")
     return code
