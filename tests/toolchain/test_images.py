@@ -51,7 +51,7 @@ def _served(registry: Registry, digest: str = "") -> dict[str, str]:
 
 def _untag(client: docker.DockerClient, reference: str) -> None:
     try:
-        client.images.remove(reference)
+        client.images.remove(reference, force=True)  # where another process looks at it, in a container that never runs
     except ImageNotFound:
         return
 
