@@ -269,8 +269,11 @@ def _small_docker(folder: Path, size: str) -> Generator[str]:
         subprocess.run([*sudo, "umount", "--recursive", str(root)], check=True)
 
 
-def test_up_refuses_a_disk_that_is_too_small_for_the_images(bad: Stack, tmp_path: Path) -> None:
-    with _small_docker(tmp_path, "64m") as address:
+def test_up_refuses_a_disk_that_is_too_small_for_the_images(
+    bad: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("d")  # a short path: a socket's may have 107 characters
+    with _small_docker(folder, "64m") as address:
         result = bad.up(environment={"DOCKER_HOST": address})
         small = docker.DockerClient(base_url=address)
         assert inventory(small, bad.name).is_empty, "something was made on the full disk"

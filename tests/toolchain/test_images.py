@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def _served(registry: Registry, digest: str = "") -> dict[str, str]:
 
 def _untag(client: docker.DockerClient, reference: str) -> None:
     try:
-        client.images.remove(reference)
+        client.images.remove(reference, force=True)  # where another process looks at it, in a container that never runs
     except ImageNotFound:
         return
 
@@ -332,7 +333,8 @@ def test_a_removed_base_image_comes_back_from_the_archive_in_seconds(
 def test_two_checkouts_at_once_build_an_image_once(
     docker_client: docker.DockerClient, built: Mapping[str, str], tmp_path: Path
 ) -> None:
-    runs = [_resolve_elsewhere(tmp_path / name, GOPROXY="https://both.invalid") for name in ("one", "two")]
+    proxy = f"https://{secrets.token_hex(4)}.invalid"  # so that nobody has the image yet
+    runs = [_resolve_elsewhere(tmp_path / name, GOPROXY=proxy) for name in ("one", "two")]
     outputs = [run.communicate(timeout=300)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
     both = "".join(outputs)
@@ -342,7 +344,7 @@ def test_two_checkouts_at_once_build_an_image_once(
     assert one == two
     assert one is not None
     assert one.references["goImage"] != built["goImage"], "another module proxy is another image"
-    assert once(docker_client, one.references["goImage"], "go env GOPROXY") == "https://both.invalid\n"
+    assert once(docker_client, one.references["goImage"], "go env GOPROXY") == f"{proxy}\n"
     _untag(docker_client, one.references["goImage"])
 
 

@@ -37,12 +37,13 @@ def majors_in(client: docker.DockerClient, volume: str) -> set[int]:
     """The majors of the clusters in a volume; none where it is empty, or can't be looked at."""
     # The list alone: `client.images.list` asks for each again, and fails where one was removed meanwhile.
     listed: list[dict[str, Any]] = client.api.images()
+    # The oldest is taken below: the newest may be one that somebody has just made, and removes again.
     images = [str(tag) for image in listed for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
     if not images:
         return set()
     try:
         container = client.containers.create(
-            images[0], command=["true"], volumes={volume: {"bind": _MOUNT, "mode": "ro"}}, network_mode="none"
+            images[-1], command=["true"], volumes={volume: {"bind": _MOUNT, "mode": "ro"}}, network_mode="none"
         )
     except docker.errors.APIError:
         return set()
