@@ -100,6 +100,18 @@ def test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose(checkout:
         assert "dataProtection: true: keeps the data of stack" in refused.stderr
         plain = kept.pulumi("destroy", "--yes", "--skip-preview", "--non-interactive")
         assert plain.code != 0, plain.text
+        assert "kept-until-dataProtection-is-false" in plain.stdout + plain.stderr, "no way to do it on purpose"
+        for key, value in (("bucketName", "another"), ("databaseName", "another")):
+            kept.configure(**{key: value})
+            renamed = kept.up()
+            assert renamed.code == 2, renamed.text
+            assert f"{key}: {value}: is fixed once the stack is up" in renamed.stderr
+            assert f"mend: pulumi config set {key} mlflow" in renamed.stderr
+            kept.forget(key)
+        urns = kept.pulumi("stack", "--show-urns").ok().stdout.split()
+        (volume,) = {urn for urn in urns if urn.endswith("Volume::postgres-data")}
+        replaced = kept.pulumi("up", "--yes", "--skip-preview", "--non-interactive", "--replace", volume)
+        assert replaced.code != 0, replaced.text
         assert kept.inventory() == before, "a refused destroy deleted something"
         kept.assert_healthy()
         kept.assert_no_changes()
