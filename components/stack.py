@@ -196,13 +196,15 @@ class MlflowStack(pulumi.ComponentResource):
         # A refused destroy deletes what comes before the protected resource. This one comes before all others, since
         # nothing depends on it and it depends on all that runs: so nothing is deleted.
         docker.Volume(
-            "protection",
+            # Its name is what a refused `pulumi destroy` shows: the way to do it on purpose.
+            "kept-until-dataProtection-is-false",
             name=naming.protection_volume,
             labels=naming.volume_labels("protection"),
             opts=pulumi.ResourceOptions.merge(
                 here,
                 pulumi.ResourceOptions(
                     protect=protect,
+                    aliases=[pulumi.Alias(name="protection")],
                     depends_on=[gateway.container, server.container, *artifact_store.ready, *backend_store.ready],
                 ),
             ),

@@ -34,6 +34,8 @@ GROUPS = {
     "drilled": (
         f"{_FILE}drift.py",
         f"{_FILE}drills.py",
+        f"{_FILE}full_disk.py",
+        f"{_FILE}clock.py",
     ),
     "spare": (
         f"{_FILE}migration.py",

@@ -42,6 +42,7 @@ def heal(session: Session, objects: Objects) -> None:
     objects.remove_job()
     state = deployment.load(session)
     pending = state.pending
+    _refuse_renamed(session, state)
     _refuse_foreign(session, state, objects)
     gone = missing.find(state, objects)
     destroyed = {operation.resource.urn for operation in pending if operation.kind == "deleting"}
@@ -90,6 +91,16 @@ def clear_locks(session: Session) -> None:
         lock.path.unlink(missing_ok=True)
         lock.path.with_name(f"{lock.path.name}.attrs").unlink(missing_ok=True)
         say(f"  the lock of process {lock.pid}, which is gone, was removed")
+
+
+def _refuse_renamed(session: Session, state: Deployment) -> None:
+    """A stack's name is in the names of its objects, its volumes among them: they do not follow a new one."""
+    for resource in state.of_type(deployment.CONTAINER, deployment.VOLUME):
+        before = resource.urn.split("::")[-1]
+        was = resource.name.removeprefix("mlflow-").removesuffix(f"-{before}")
+        if resource.name == f"mlflow-{was}-{before}" and was != session.name:
+            wrong = f"is another name than that of its objects, whose data would not follow: they are those of {was}"
+            raise RefusedError("STACK", session.name, wrong, f"pulumi stack rename {was} --stack {session.stack}")
 
 
 def _refuse_foreign(session: Session, state: Deployment, objects: Objects) -> None:

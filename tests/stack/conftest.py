@@ -48,8 +48,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat each drill, with a name that its randomness depends on alone."""
     if "random_drill" in metafunc.fixturenames:
         option = metafunc.config.option
-        limit = metafunc.definition.get_closest_marker("at_most")
-        count = min(int(option.drills), int(limit.args[0])) if limit else int(option.drills)
+        count = int(option.drills)
+        if count > 1 and (kinds := metafunc.definition.get_closest_marker("each_of")):
+            count *= int(kinds.args[0])
+        if limit := metafunc.definition.get_closest_marker("at_most"):
+            count = min(count, int(limit.args[0]))
         numbers: list[int] = option.drill or list(range(count))
         metafunc.parametrize("random_drill", [f"{option.drill_seed}-{number}" for number in numbers])
 

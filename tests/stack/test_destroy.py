@@ -104,6 +104,18 @@ def test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose(spare: St
         assert "dataProtection: true: keeps the data of stack" in refused.stderr
         plain = spare.pulumi("destroy", "--yes", "--skip-preview", "--non-interactive")
         assert plain.code != 0, plain.text
+        assert "kept-until-dataProtection-is-false" in plain.stdout + plain.stderr, "no way to do it on purpose"
+        for key, value in (("bucketName", "another"), ("databaseName", "another")):
+            spare.configure(**{key: value})
+            renamed = spare.up()
+            assert renamed.code == 2, renamed.text
+            assert f"{key}: {value}: is fixed once the stack is up" in renamed.stderr
+            assert f"mend: pulumi config set {key} mlflow" in renamed.stderr
+            spare.forget(key)
+        urns = spare.pulumi("stack", "--show-urns").ok().stdout.split()
+        (volume,) = {urn for urn in urns if urn.endswith("Volume::postgres-data")}
+        replaced = spare.pulumi("up", "--yes", "--skip-preview", "--non-interactive", "--replace", volume)
+        assert replaced.code != 0, replaced.text
         assert spare.inventory() == before, "a refused destroy deleted something"
         spare.assert_healthy()
         spare.assert_no_changes()

@@ -12,12 +12,14 @@ import signal
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import requests
 
 from tests.stack.harness import Checkout, Stack, wait_until
 from tests.stack.ledger import Ledger
+from tests.stack.secure import SETTINGS, Secure
 
 #: Seconds that a warm `make up` takes: of a new stack, and of one whose setting changed; and `make destroy`.
 _FIRST, _CHANGE, _DESTROY = 20.0, 12.0, 8.0
@@ -33,9 +35,9 @@ def chance(random_drill: str) -> random.Random:
 
 
 @pytest.fixture
-def fresh(checkout: Checkout, tag: str) -> Iterator[Stack]:
-    """A stack that was never up."""
-    stack = Stack.prepare(checkout, f"{tag}first")
+def fresh(checkout: Checkout, tag: str, chance: random.Random) -> Iterator[Stack]:
+    """A stack that was never up: with default settings, or with logins and HTTPS."""
+    stack = Stack.prepare(checkout, f"{tag}first", **chance.choice([{}, SETTINGS]))
     stack.init()
     try:
         yield stack
@@ -44,15 +46,19 @@ def fresh(checkout: Checkout, tag: str) -> Iterator[Stack]:
         stack.assert_nothing_left()
 
 
-def test_a_first_deployment_killed_at_any_moment_is_finished_by_the_next(fresh: Stack, chance: random.Random) -> None:
+def test_a_first_deployment_killed_at_any_moment_is_finished_by_the_next(
+    fresh: Stack, chance: random.Random, tmp_path: Path
+) -> None:
     _up_killed(fresh, chance.uniform(0, _FIRST))
     _whole_again(fresh)
-    kept = Ledger(fresh.tracking_uri)
+    kept = _ledger(fresh, tmp_path)
     kept.log()
     assert kept.missing() == []
 
 
-def test_a_destroy_killed_at_any_moment_is_finished_by_the_next(fresh: Stack, chance: random.Random) -> None:
+def test_a_destroy_killed_at_any_moment_is_finished_by_the_next(
+    fresh: Stack, chance: random.Random, tmp_path: Path
+) -> None:
     fresh.up().ok()
     _killed(fresh, chance.uniform(0, _DESTROY), "destroy", "--yes")
     if chance.random() < 1 / 2:
@@ -60,7 +66,7 @@ def test_a_destroy_killed_at_any_moment_is_finished_by_the_next(fresh: Stack, ch
         fresh.assert_nothing_left()
     else:
         _whole_again(fresh)
-        kept = Ledger(fresh.tracking_uri)
+        kept = _ledger(fresh, tmp_path)
         kept.log()
         assert kept.missing() == []
 
@@ -100,10 +106,13 @@ def test_a_change_interrupted_by_ctrl_c_leaves_things_in_order(
     drilled.up().ok()
 
 
+@pytest.mark.each_of(len(_ROLES))
 def test_a_container_killed_under_load_is_back_by_itself(
-    drilled: Stack, drill_ledger: Ledger, chance: random.Random
+    drilled: Stack, drill_ledger: Ledger, chance: random.Random, random_drill: str
 ) -> None:
-    role, moment = chance.choice(_ROLES), chance.uniform(0, 1)
+    seed, _, number = random_drill.partition("-")
+    role, moment = _ROLES[(int(seed) + int(number)) % len(_ROLES)], chance.uniform(0, 1)
+    print(role)
     container = drilled.container(role)
     deadline = time.monotonic() + moment
     while time.monotonic() < deadline:
@@ -114,6 +123,13 @@ def test_a_container_killed_under_load_is_back_by_itself(
     wait_until(lambda: _healthy(drilled), f"every container is healthy again after {role} was killed", 60)
     assert drill_ledger.missing() == []
     drilled.assert_no_changes()
+
+
+def _ledger(stack: Stack, folder: Path) -> Ledger:
+    if "tls" not in stack.settings:
+        return Ledger(stack.tracking_uri)
+    secure = Secure(stack, folder)
+    return Ledger(secure.url(""), session=secure.session(secure.admin))
 
 
 def _up_killed(stack: Stack, seconds: float) -> None:

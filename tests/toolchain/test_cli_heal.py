@@ -36,17 +36,17 @@ network = docker.Network(
     labels=[docker.NetworkLabelArgs(label=k, value=v) for k, v in labels.items()],
 )
 volume = docker.Volume(
-    "volume", name=f"mlflow-{stack}-server-files", opts=mine,
+    "server-files", name=f"mlflow-{stack}-server-files", opts=mine,
     labels=[docker.VolumeLabelArgs(label=k, value=v) for k, v in labels.items()],
 )
 data = docker.Volume(
-    "data", name=f"mlflow-{stack}-minio-data", opts=mine,
+    "minio-data", name=f"mlflow-{stack}-minio-data", opts=mine,
     labels=[docker.VolumeLabelArgs(label=k, value=v) for k, v in labels.items()],
 )
 if os.environ.get("TRY_FAIL"):
     raise pulumi.RunError("half-way: on purpose")
 container = docker.Container(
-    "container", name=f"mlflow-{stack}-server", image="IMAGE", opts=mine,
+    "server", name=f"mlflow-{stack}-server", image="IMAGE", opts=mine,
     command=["sh", "-c", "sleep $(cat /run/mlflow-stack/late); touch /tmp/ready; exec sleep 900"],
     uploads=[docker.ContainerUploadArgs(file="/run/mlflow-stack/late", content=os.environ.get("TRY_LATE", "0"))],
     volumes=[docker.ContainerVolumeArgs(container_path="/run/mlflow-stack", volume_name=volume.name)],
@@ -239,6 +239,20 @@ def test_a_stack_of_the_same_name_in_another_checkout_is_left_alone(
     assert "bear its labels, but this state does not know them" in destroyed.stderr, destroyed.text
     assert client.containers.get(NAME).id == theirs, "the other checkout's container"
     assert client.volumes.get(f"mlflow-{STACK}-server-files")
+
+
+def test_a_stack_that_was_renamed_is_left_as_it_was(checkout: Checkout, client: docker.DockerClient) -> None:
+    up(checkout).ok()
+    before = inventory(client, STACK)
+    environment = checkout.pulumi_environment(STACK)
+    checkout.run("pulumi", "stack", "rename", "other", "--stack", STACK, environment=environment).ok()
+    refused = checkout.toolchain("up", stack="other")
+    assert refused.code == 2, refused.text
+    assert f"mend: pulumi stack rename {STACK} --stack other" in refused.stderr, refused.text
+    assert inventory(client, STACK) == before
+    checkout.run("pulumi", "stack", "rename", STACK, "--stack", "other", environment=environment).ok()
+    up(checkout).ok()
+    settled(checkout)
 
 
 def test_exit_codes_tell_a_refusal_from_a_failure(checkout: Checkout, client: docker.DockerClient) -> None:

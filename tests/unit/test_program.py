@@ -109,7 +109,7 @@ def test_the_data_of_every_stack_but_dev_is_protected_unless_set_otherwise(
 ) -> None:
     recorded = run_stack({"dataProtection": chosen}, stack=stack)
     names = {each.name for each in recorded.resources.values() if each.request.protect}
-    expected = {"postgres-data", "minio-data", "database", "bucket", "protection"}
+    expected = {"postgres-data", "minio-data", "database", "bucket", "kept-until-dataProtection-is-false"}
     assert names == (expected if protected else set())
 
 
