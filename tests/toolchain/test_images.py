@@ -169,7 +169,7 @@ def test_a_damaged_record_is_no_decision(tmp_path: Path) -> None:
 # --- refusals
 
 
-def test_a_source_of_another_major_than_a_volume_needs_is_refused(
+def test_a_source_of_an_earlier_major_than_a_volume_is_of_is_refused(
     docker_client: docker.DockerClient, built: Mapping[str, str], boxes: Boxes, tmp_path: Path, said: list[str]
 ) -> None:
     labels = {
@@ -179,9 +179,9 @@ def test_a_source_of_another_major_than_a_volume_needs_is_refused(
     }
     volume = boxes.volume(labels, "-data")
     container = boxes.create(built["debianImage"], ["true"], volumes={volume: "/volume"})
-    put(container, "/volume/PG_VERSION", File("14\n"))
-    assert volumes.postgres_majors(docker_client)[volume] == {14}
-    with pytest.raises(RefusedError, match=f"volume {volume} holds data of PostgreSQL 14, which version 18 can't read"):
+    put(container, "/volume/PG_VERSION", File("19\n"))
+    assert volumes.postgres_majors(docker_client)[volume] == {19}
+    with pytest.raises(RefusedError, match=f"volume {volume} holds data of PostgreSQL 19, which version 18 can't read"):
         resolve("packages", said.append, docker_client, local_dir=tmp_path, vendor=_NOWHERE)
     assert not (tmp_path / "images.json").exists()
 

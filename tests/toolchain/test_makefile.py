@@ -29,6 +29,7 @@ TARGETS = {
     "bench",
     "soak",
     "rotate",
+    "upgrade",
     "user",
     "ca",
 }
@@ -54,8 +55,10 @@ def test_a_target_is_a_thin_line_over_the_command_of_its_name(target: str) -> No
 
 def test_a_soak_takes_seed_count_and_single_drills() -> None:
     drills = make("-n", "soak", "SEED=7", "N=3", "ONLY=17 18").stdout.strip().splitlines()[-1]
-    files = "tests/stack/test_drills.py tests/stack/test_rotation.py"
-    assert drills.endswith(f'{files} -k "killed or alone" --drill-seed 7 --drills 3 --drill 17 --drill 18')
+    files = " ".join(f"tests/stack/test_{name}.py" for name in ("drills", "rotation", "upgrade"))
+    assert drills.endswith(
+        f'{files} -k "killed or alone or oldest" --upgrades --drill-seed 7 --drills 3 --drill 17 --drill 18'
+    )
 
 
 def test_the_stack_and_the_ways_reach_the_commands() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolchain import deploy, heal, policies, rotation
+from toolchain import deploy, heal, policies, rotation, upgrade
 from toolchain.commands import init
 from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
@@ -26,9 +26,9 @@ def run(stack: str) -> int:
 
 
 def deploy_stack(session: Session) -> int:
-    """Deploy, and finish a rotation of credentials that is at work."""
+    """Deploy, and finish a rotation of credentials that is at work, and an upgrade, or go back from it."""
     rotation.encrypt_anew(session, Objects(session.name))
-    code = deploy.run(session, "up", "--yes", "--skip-preview")
+    code = upgrade.deploy_or_go_back(session)
     if code == DONE and (rotated := rotation.end(session)):
         say(f"  the old values are refused, and forgotten: {', '.join(rotated)}")
     return code
