@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,8 +118,10 @@ def check(
     bases = base_images(settings)
     # A preview compares the keys that encrypt, and no more: it replaces nothing.
     roles: frozenset[Role] = frozenset({"server", "minio"}) if dry_run else in_use.ROLES
-    used = in_use.credentials(naming, client, roles)
-    plan, unwise = decide(settings, look(naming, client, settings.database_name), bases.postgres, client)
+    with ThreadPoolExecutor(1) as beside:  # PostgreSQL takes as long for its answer as all the rest
+        looked = beside.submit(look, naming, client, settings.database_name)
+        used = in_use.credentials(naming, client, roles)
+    plan, unwise = decide(settings, looked.result(), bases.postgres, client)
     problems = [
         *_version(settings),
         *_certificate(settings),
