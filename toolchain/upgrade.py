@@ -141,7 +141,7 @@ def _of_before(
     from components.upgrade import cluster  # noqa: PLC0415 - imports the SDK
 
     settings: dict[str, str] = {}
-    earlier = version or before.version
+    earlier = version or (before.version if before.started else None)
     if earlier is not None and earlier != before.wanted:
         settings[VERSION] = earlier
     wanted = _wanted_image(session)

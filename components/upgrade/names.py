@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from itertools import count
 
-#: PostgreSQL cuts a longer name off; the endings below are 23 characters at most.
+#: PostgreSQL cuts a longer name off; the endings below are 20 characters or so.
 _LONGEST = 40
 
 
@@ -18,9 +19,17 @@ def before(database: str, version: str) -> str:
     return f"{_before(database)}{version.replace('.', '_')}"
 
 
-def after(database: str, version: str) -> str:
-    """What a version that was gone back from may have written; nothing removes it but a person."""
-    return f"{database[:_LONGEST]}_after_{version.replace('.', '_')}"
+def after(database: str, version: str, taken: Container[str] = ()) -> str:
+    """What a version that was gone back from may have written; nothing removes it but a person.
+
+    Args:
+        database: Name of the backend store.
+        version: The version.
+        taken: Names that other databases have.
+    """
+    name = f"{database[:_LONGEST]}_after_{version.replace('.', '_')}"
+    numbered = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return next(each for each in numbered if each not in taken)
 
 
 def version_before(database: str, names: Iterable[str]) -> str | None:

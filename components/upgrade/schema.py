@@ -86,15 +86,13 @@ def back(postgres: Container, database: str, version: str, tried: str) -> str | 
     Raises:
         SqlError: PostgreSQL refuses; everything is as it was.
     """
-    before, after = names.before(database, version), names.after(database, tried)
-    if _same(psql.rows(postgres, before), psql.rows(postgres, database)):
-        psql.run(postgres, _dropped(after))
-        _swap(postgres, database, after, before)
-        psql.run(postgres, _dropped(after))
-        return None
-    psql.run(postgres, _dropped(after))
+    taken = psql.run(postgres, "SELECT datname FROM pg_database").split()
+    before, after = names.before(database, version), names.after(database, tried, taken)
+    nothing_new = _same(psql.rows(postgres, before), psql.rows(postgres, database))
     _swap(postgres, database, after, before)
-    return after
+    if nothing_new:
+        psql.run(postgres, _dropped(after))
+    return None if nothing_new else after
 
 
 def finish(postgres: Container, database: str, version: str | None) -> None:
@@ -121,7 +119,7 @@ def _copy(plan: SchemaMove, postgres: Container) -> None:
 
 
 def _alone(postgres: Container, database: str) -> None:
-    """Wait until nobody uses the database: who does may be a backup, so nobody is thrown out.
+    """Wait until nobody uses the database: who does may be a backup. Who does nothing in it is thrown out.
 
     Raises:
         ValueError: Somebody still does.
@@ -129,6 +127,8 @@ def _alone(postgres: Container, database: str) -> None:
     who = "usename || ' (' || coalesce(nullif(application_name, ''), host(client_addr), 'socket') || ')'"
     query = f"SELECT DISTINCT {who} FROM pg_stat_activity {_others(database)}"  # noqa: S608 - see there
     deadline = time.monotonic() + _SESSIONS_WITHIN
+    idle = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity {_others(database)} AND state = 'idle'"  # noqa: S608
+    psql.run(postgres, idle)
     while users := psql.run(postgres, query):
         if time.monotonic() > deadline:
             raise ValueError(f"the database is in use by {', '.join(users.splitlines())}; it must be left first")

@@ -57,6 +57,13 @@ def written(old: Stack) -> dict[str, Any]:
     return _read(_client_in_server(old, "read"))
 
 
+@pytest.fixture(scope="module")
+def takes_minutes(request: pytest.FixtureRequest) -> None:
+    """For `make soak` alone."""
+    if not request.config.getoption("--upgrades"):
+        pytest.skip("takes minutes: with --upgrades")
+
+
 def test_a_preview_says_what_will_happen_and_two_upgrades_at_once_are_refused(old: Stack, written: Any) -> None:
     old.configure(mlflowVersion=DEFAULT_MLFLOW_VERSION)
     shown = old.pulumi("preview", "--non-interactive").ok()
@@ -85,7 +92,9 @@ def test_where_a_migration_fails_half_way_the_old_server_serves_all_the_data(old
     _sql(old, f"DROP TABLE {_MADE_LATER}")
 
 
-def test_where_plain_pulumi_upgrades_a_failed_migration_leaves_the_old_server_too(old: Stack, written: Any) -> None:
+def test_where_plain_pulumi_upgrades_alone_a_failed_migration_leaves_the_old_server_too(
+    takes_minutes: None, old: Stack, written: Any
+) -> None:
     _sql(old, f"SET ROLE mlflowowner; CREATE TABLE {_MADE_LATER} (x int)")
     old.configure(mlflowVersion=DEFAULT_MLFLOW_VERSION)
     failed = old.pulumi("up", "--yes", "--skip-preview", "--non-interactive")
@@ -177,13 +186,6 @@ def test_an_earlier_major_of_postgresql_is_refused_before_anything_is_touched(ol
     assert old.container("postgres").id == postgres
     old.forget("postgresImage")
     old.assert_no_changes()
-
-
-@pytest.fixture(scope="module")
-def takes_minutes(request: pytest.FixtureRequest) -> None:
-    """For `make soak` alone."""
-    if not request.config.getoption("--upgrades"):
-        pytest.skip("takes minutes: with --upgrades")
 
 
 @pytest.fixture
