@@ -1,7 +1,7 @@
 # Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy init status logs doctor rotate user ca update sbom scan env engine-stop test lint bench soak venv-test prepare
+.PHONY: help up preview destroy init status logs doctor rotate upgrade user ca update sbom scan env engine-stop test lint bench soak venv-test prepare
 
 STACK ?= dev
 PYTHON ?= python3
@@ -14,8 +14,8 @@ export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CON
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
 pytest := $(venv-test)/python -m pytest
-# How long a store stands still where time does not matter, and where the table of a soak goes.
-long := --still-seconds 60 --soak-report .local/soak.md
+# How long a store stands still where time does not matter, what takes minutes, and where the table of a soak goes.
+long := --still-seconds 60 --upgrades --soak-report .local/soak.md
 # One waits for downloads, the other for the compiler: together they take little longer than the longer one.
 both := $(MAKE) --no-print-directory -j2 venv-test prepare
 
@@ -47,6 +47,9 @@ doctor: ## what is wrong with this machine or stack, and the line that mends it
 
 rotate: ## new credentials, all or NAME=bucketUserSecret; data stays readable, and the pause is told
 	@$(stack) rotate
+
+upgrade: ## the MLflow that is set (mlflowVersion), else that of this checkout, and the PostgreSQL; back where a step fails
+	@$(stack) upgrade
 
 user: ## NAME=ada: a user of MLflow's (auth: basic), with a password that is shown once; RESET=1: a new one
 	@$(stack) user

@@ -79,13 +79,13 @@ class BuiltImage(pulumi.ComponentResource):
     """An image built on the Docker host, never pushed.
 
     What runs it takes `reference`, a plain string, so that a preview shows the new tag, and depends on this
-    component, so that it waits for the build.
+    component, so that it waits for the build. Who waits by an output waits for `there`.
     """
 
     def __init__(self, name: str, args: Build, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlflow-stack:index:BuiltImage", name, None, opts)
         self.reference = args.reference
-        docker.Image(
+        image = docker.Image(
             f"{name}-image",
             image_name=self.reference,
             skip_push=True,
@@ -97,6 +97,7 @@ class BuiltImage(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
+        self.there = image.urn
         self.register_outputs({"reference": self.reference})
 
 
@@ -109,7 +110,10 @@ class PulledImage(pulumi.ComponentResource):
     def __init__(self, name: str, reference: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlflow-stack:index:PulledImage", name, None, opts)
         self.reference = reference
-        docker.RemoteImage(f"{name}-image", name=reference, keep_locally=True, opts=pulumi.ResourceOptions(parent=self))
+        image = docker.RemoteImage(
+            f"{name}-image", name=reference, keep_locally=True, opts=pulumi.ResourceOptions(parent=self)
+        )
+        self.there = image.urn
         self.register_outputs({"reference": self.reference})
 
 

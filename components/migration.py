@@ -31,7 +31,7 @@ class MigrationArgs:
     """
 
     naming: Naming
-    image: str
+    image: pulumi.Input[str]
     network: pulumi.Input[str]
     database_name: pulumi.Input[str]
     owner_password: pulumi.Output[str]

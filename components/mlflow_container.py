@@ -17,6 +17,11 @@ HOME_IN_MEMORY = {"/home/mlflow": memory_folder(16, uid=MLFLOW_UID, mode="0700")
 
 def database_environment(user: str, database_name: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
     """The variables by which libpq finds the backend store; the password is in the file that one of them names."""
+    return {**plain_database_environment(user, ""), "PGDATABASE": database_name}
+
+
+def plain_database_environment(user: str, database_name: str) -> dict[str, str]:
+    """The same for a database whose name is known."""
     return {
         "PGHOST": BACKEND_STORE_ALIAS,
         "PGPORT": str(PORT),

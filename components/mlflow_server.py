@@ -46,7 +46,7 @@ class MlflowServerArgs:
 
     naming: Naming
     settings: Settings
-    image: str
+    image: pulumi.Input[str]
     networks: Sequence[pulumi.Input[str]]
     database_name: pulumi.Input[str]
     bucket_name: pulumi.Input[str]

@@ -29,6 +29,14 @@ _MEMORY_MB = 1024
 _PROBE = f"pg_isready --quiet --host=127.0.0.1 --port={PORT} --username={POSTGRES_ADMIN}"
 
 
+def memory_folders() -> dict[str, str]:
+    """Where the server, and a job of its image, write what nobody keeps."""
+    return {
+        "/tmp": memory_folder(64),  # noqa: S108 - in the container's own memory
+        "/var/run/postgresql": memory_folder(1, uid=POSTGRES_UID, mode="2775"),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresServerArgs:
     """What the PostgreSQL server needs.
@@ -85,10 +93,7 @@ class PostgresServer(pulumi.ComponentResource):
                 },
                 ports=[PublishedPort(PORT, args.port, "127.0.0.1")],
                 volumes={"/var/lib/postgresql": self._volume.name},
-                tmpfs={
-                    "/tmp": memory_folder(64),  # noqa: S108 - in the container's own memory
-                    "/var/run/postgresql": memory_folder(1, uid=POSTGRES_UID, mode="2775"),
-                },
+                tmpfs=memory_folders(),
                 stop_signal="SIGINT",  # a fast shutdown: ends sessions, writes a checkpoint
                 stop_seconds=60,
             ),

@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ from components.settings import (
     SECRET_KEYS,
     Settings,
 )
+from components.upgrade.found import look
+from components.upgrade.minio import refuse_earlier
+from components.upgrade.plan import Plan, decide
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -48,17 +52,22 @@ class Checked:
 
     Attributes:
         migration_attempt: Names the attempt of the migration job.
+        upgrade: What is to be done about versions.
         replaced: Credential → the value that it had until now, and must not be of use any more.
         gone: Names of containers of stores that are not there, though their data is.
     """
 
     migration_attempt: str = FIRST_ATTEMPT
+    upgrade: Plan = field(default_factory=Plan)
     replaced: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     gone: tuple[str, ...] = ()
 
 
-def connect() -> DockerClient:
+def connect(timeout: int = _TIMEOUT) -> DockerClient:
     """A client of the Docker host that `DOCKER_HOST` names, else of the one on this machine.
+
+    Args:
+        timeout: Seconds that it may take for an answer.
 
     Raises:
         Refusal: Nobody answers there, or the socket may not be used.
@@ -67,7 +76,7 @@ def connect() -> DockerClient:
     from docker.errors import DockerException  # noqa: PLC0415
 
     try:
-        client = docker.from_env(timeout=_TIMEOUT)
+        client = docker.from_env(timeout=timeout)
         client.ping()
     except DockerException as error:
         raise Refusal([_no_docker(str(error))]) from None
@@ -111,7 +120,10 @@ def check(
     bases = base_images(settings)
     # A preview compares the keys that encrypt, and no more: it replaces nothing.
     roles: frozenset[Role] = frozenset({"server", "minio"}) if dry_run else in_use.ROLES
-    used = in_use.credentials(naming, client, roles)
+    with ThreadPoolExecutor(1) as beside:  # PostgreSQL takes as long for its answer as all the rest
+        looked = beside.submit(look, naming, client, settings.database_name)
+        used = in_use.credentials(naming, client, roles)
+    plan, unwise = decide(settings, looked.result(), bases.postgres, client)
     problems = [
         *_version(settings),
         *_certificate(settings),
@@ -121,6 +133,8 @@ def check(
         *_memory(settings, info),
         *_ports(settings, naming, client),
         *_images(settings, bases, client),
+        *unwise,
+        *refuse_earlier(settings.minio_image, naming, client),
     ]
     if not dry_run:
         problems += _disk([mlflow_build(settings, bases), minio_build(bases)], client, info)
@@ -128,7 +142,7 @@ def check(
         raise Refusal(problems)
     replaced = {key: value for key, value in used.items() if value != plain.get(key)}
     replaced |= {key: plain[f"{key}{OLD}"] for key in SECRET_KEYS if f"{key}{OLD}" in plain}
-    return Checked(migration_attempt(naming, client), replaced, _gone(naming, client))
+    return Checked(migration_attempt(naming, client), plan, replaced, _gone(naming, client))
 
 
 def _encrypting_keys(plain: Mapping[str, str], used: Mapping[str, str]) -> list[Problem]:

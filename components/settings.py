@@ -266,7 +266,7 @@ class Settings(BaseModel):
                 "allowed with it unless allowArtifactsPastAuth is true",
                 {"key": "artifactAccess", "value": self.artifact_access, "example": "proxied"},
             )
-        if self.auth == "basic" and _version(self.mlflow_version) < OLDEST_WITH_AUTH:
+        if self.auth == "basic" and version_numbers(self.mlflow_version) < OLDEST_WITH_AUTH:
             raise PydanticCustomError(
                 "together",
                 "keeps its users beside the runs only from MLflow {oldest} on, and mlflowVersion is {version}",
@@ -341,7 +341,8 @@ class Settings(BaseModel):
         return pool_size, max(1, min(10, share - pool_size))
 
 
-def _version(text: str) -> tuple[int, ...]:
+def version_numbers(text: str) -> tuple[int, ...]:
+    """A version in a form that can be compared."""
     return tuple(map(int, text.split(".")))
 
 

@@ -23,6 +23,7 @@ from components.network import Networks, NetworksArgs
 from components.postgres_server import PostgresServer, PostgresServerArgs
 from components.preflight import Checked
 from components.settings import Settings
+from components.upgrade.steps import Steps
 
 _LOOPBACK = "127.0.0.1"
 
@@ -60,6 +61,8 @@ class MlflowStack(pulumi.ComponentResource):
         self._naming = naming = Naming(args.stack)
         protect = settings.protects_data(args.stack)
         self._door = door = FrontDoor(settings, naming)
+        self._upgrade = upgrade = Steps(args.checked.upgrade, settings, naming)
+        upgrade.tell()
         here = pulumi.ResourceOptions(
             parent=self,
             providers={"docker": docker.Provider("docker", opts=pulumi.ResourceOptions(parent=self))},
@@ -82,6 +85,7 @@ class MlflowStack(pulumi.ComponentResource):
         self._images = {role: image.reference for role, image in images.items()}
         # No container before every image: a build that fails leaves nothing behind.
         built = list(images.values())
+        there = [image.there for image in images.values()]
 
         networks = Networks("networks", NetworksArgs(naming), here)
         api_address = settings.bind_address if settings.artifact_access == "direct" else _LOOPBACK
@@ -89,7 +93,7 @@ class MlflowStack(pulumi.ComponentResource):
             "postgres",
             PostgresServerArgs(
                 naming=naming,
-                image=postgres_image.reference,
+                image=upgrade.postgres_image(postgres_image.reference, there),
                 database_name=settings.database_name,
                 port=settings.postgres_port,
                 network=networks.backend,
@@ -158,11 +162,12 @@ class MlflowStack(pulumi.ComponentResource):
             ),
             here,
         )
+        migrated_for = upgrade.mlflow_image(mlflow_image.reference, [*there, postgres.container.id])
         migration = Migration(
             "migration",
             MigrationArgs(
                 naming=naming,
-                image=mlflow_image.reference,
+                image=migrated_for,
                 network=networks.backend,
                 database_name=backend_store.database_name,
                 owner_password=secret.postgres_owner_password,
@@ -177,7 +182,7 @@ class MlflowStack(pulumi.ComponentResource):
             MlflowServerArgs(
                 naming=naming,
                 settings=settings,
-                image=mlflow_image.reference,
+                image=migrated_for,
                 networks=[networks.app, networks.artifact, networks.backend],
                 database_name=backend_store.database_name,
                 bucket_name=artifact_store.bucket_name,
@@ -222,7 +227,9 @@ class MlflowStack(pulumi.ComponentResource):
     def _verify(self, credentials: dict[str, str]) -> bool:
         if not pulumi.runtime.is_dry_run():
             endpoints = Endpoints.of(self._door)
+            self._upgrade.before_check()
             verification.verify(self._args.settings, endpoints, credentials, self._args.checked.replaced)
+            self._upgrade.after_check()
         return True
 
     @property

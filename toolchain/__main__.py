@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "logs": "the log of a container",
     "doctor": "what is wrong with this machine or stack, and the line that mends it",
     "rotate": "new values for one credential, or for all",
+    "upgrade": "go to the version of MLflow that is set, else to the one of this checkout",
     "user": "make a user of MLflow's, or give one a new password, and show the password once",
     "ca": "the root certificate of the stack's own authority, for clients to trust",
     "update": "base images with the newest packages, for the next `up`",
@@ -104,6 +105,7 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         status,
         up,
         update,
+        upgrade,
         user,
     )
     from toolchain.session import open_session  # noqa: PLC0415
@@ -118,6 +120,7 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         "logs": lambda: logs.run(open_session(stack), given.role, given.tail, follow=given.follow),
         "doctor": lambda: doctor.run(stack),
         "rotate": lambda: rotate.run(stack, given.name),
+        "upgrade": lambda: upgrade.run(stack),
         "user": lambda: user.run(open_session(stack), given.name, reset=given.reset),
         "ca": lambda: ca.run(open_session(stack)),
         "update": lambda: update.run(stack, back=given.back),

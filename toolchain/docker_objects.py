@@ -27,6 +27,9 @@ SERVICES: Final = ("gateway", "server", "minio", "postgres")
 #: Role of the job that encrypts anew, in the middle of a rotation.
 REKEY: Final = "rekey"
 
+#: Roles of the jobs that Pulumi does not know (for the other, see `components.upgrade.job`).
+_JOBS: Final = frozenset({REKEY, "upgrade"})
+
 #: Ending of the role of a container that is never started.
 _FILES: Final = "-files"
 
@@ -87,10 +90,10 @@ class Objects:
         return next((container for container in self.containers if role(container) == wanted), None)
 
     def remove_job(self) -> None:
-        """Remove the job of a rotation that was cut off; the new keys are in it."""
+        """Remove the job of a rotation or of an upgrade that was cut off; the new keys are in the former."""
         found = self.client.containers.list(all=True, filters=self._labelled, ignore_removed=True)
         for container in found:
-            if role(container) == REKEY:
+            if role(container) in _JOBS:
                 container.remove(force=True)
         self.__dict__.pop("containers", None)
 

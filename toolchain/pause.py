@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from toolchain.session import Session
+
 if TYPE_CHECKING:
     from components.front_door_client import FrontDoorClient
 
@@ -53,3 +55,15 @@ def measured(client: FrontDoorClient) -> Generator[Pause]:
     finally:
         stop.set()
         watcher.join()
+
+
+def front_door(session: Session) -> FrontDoorClient:
+    """A client of the stack's front door, without a login: its health wants none."""
+    from components.front_door import FrontDoor  # noqa: PLC0415 - imports the SDK
+    from components.front_door_client import FrontDoorClient  # noqa: PLC0415
+    from components.naming import Naming  # noqa: PLC0415
+    from components.settings import Settings  # noqa: PLC0415
+
+    config = session.config(secrets=False)
+    plain = {key: entry["value"] for key, entry in config.items() if entry.get("value") and not entry.get("secret")}
+    return FrontDoorClient(FrontDoor(Settings.model_validate(plain), Naming(session.name)))

@@ -14,7 +14,11 @@ import subprocess
 import sys
 import tempfile
 import venv
+import zipfile
 from pathlib import Path
+
+from mlflow_stack_server import schema
+from mlflow_stack_server.errors import LauncherError
 
 HERE = Path(__file__).resolve().parent
 UV = "uv==0.13.9"
@@ -26,6 +30,9 @@ HEADER = """\
 # What goes into the image with MLflow {version}: wheels for CPython 3.11, Linux x86_64 and aarch64.
 # Made by: python3 images/mlflow/lock.py {arguments}
 """
+
+REVISIONS_A_LINE = 7
+"""Of the schema revisions that the header lists, so that the program knows them before there is an image."""
 
 FIRST_WITH_ASGI = (3, 3)
 """The first MLflow whose whole server is an ASGI application."""
@@ -46,10 +53,11 @@ def main() -> int:
     arguments = version if as_of is None else f"{version} --as-of {as_of}"
     with tempfile.TemporaryDirectory() as folder:
         text = resolve(Path(folder), version, as_of)
-    if text is None:
+        known = None if text is None else revisions(Path(folder), version)
+    if text is None or known is None:
         return 1
     target = HERE / "locks" / f"mlflow-{version}.txt"
-    target.write_text(HEADER.format(version=version, arguments=arguments) + text, encoding="utf-8")
+    target.write_text(HEADER.format(version=version, arguments=arguments) + listed(known) + text, encoding="utf-8")
     sys.stdout.write(f"{target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target}: written\n")
     return 0
 
@@ -86,6 +94,30 @@ def resolve(folder: Path, version: str, as_of: str | None) -> str | None:
         sys.stderr.write(f"version: {version}: the platforms {', '.join(PLATFORMS)} need different packages\n")
         return None
     return texts.pop()
+
+
+def revisions(folder: Path, version: str) -> schema.Revisions | None:
+    """Read the schema revisions from MLflow's wheel; return None where it can't be had."""
+    command = [str(folder / "uv/bin/pip"), "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest"]
+    if subprocess.run([*command, str(folder / "wheel"), f"mlflow=={version}"], check=False).returncode:
+        return None
+    (wheel,) = (folder / "wheel").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        scripts = [name for name in archive.namelist() if name.startswith("mlflow/store/db_migrations/versions/")]
+        archive.extractall(folder / "scripts", scripts)
+    try:
+        return schema.revisions(folder / "scripts/mlflow/store/db_migrations/versions")
+    except LauncherError as error:
+        sys.stderr.write(f"version: {version}: {error}\n")
+        return None
+
+
+def listed(known: schema.Revisions) -> str:
+    """Return the header's lines about the schema."""
+    earlier = sorted(known.known - {known.head})
+    rows = (earlier[start : start + REVISIONS_A_LINE] for start in range(0, len(earlier), REVISIONS_A_LINE))
+    lines = [f"# Schema revision: {known.head}", *(f"# Schema revisions before: {' '.join(row)}" for row in rows)]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

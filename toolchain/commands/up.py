@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from toolchain import deploy, heal, inside, policies, rotation
+from toolchain import deploy, heal, inside, policies, rotation, upgrade
 from toolchain.commands import init
 from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
@@ -31,16 +31,24 @@ def run(stack: str) -> int:
 
 
 def deploy_stack(session: Session) -> int:
-    """Deploy, mend what was changed from outside, and finish a rotation of credentials that is at work."""
+    """Deploy, mend what was changed from outside, and finish what is at work: a rotation of credentials, an upgrade.
+
+    Where an upgrade fails, what served before serves again.
+    """
     rotation.encrypt_anew(session, Objects(session.name))
+    code = upgrade.deploy_or_go_back(session, _deploy_and_mend)
+    if code == DONE and (rotated := rotation.end(session)):
+        say(f"  the old values are refused, and forgotten: {', '.join(rotated)}")
+    return code
+
+
+def _deploy_and_mend(session: Session) -> int:
     code, outcome = deploy.attempt(session, "up", "--yes", "--skip-preview")
     for _ in range(_MENDED_AT_MOST):
         if code != FAILED or not inside.mend(session, Objects(session.name), outcome):
             break
         code, outcome = deploy.attempt(session, "up", "--yes", "--skip-preview")
     deploy.tell(outcome, code)
-    if code == DONE and (rotated := rotation.end(session)):
-        say(f"  the old values are refused, and forgotten: {', '.join(rotated)}")
     return code
 
 

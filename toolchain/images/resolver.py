@@ -145,16 +145,16 @@ def _choose(
 
 
 def guard_volumes(client: docker.DockerClient, reference: str) -> None:
-    """Refuse an image of another major than an existing data volume needs."""
+    """Refuse an image of an earlier major than an existing data volume is of; to a later one, `up` moves the data."""
     major = volumes.major_of(reference)
     for volume, majors in volumes.postgres_majors(client).items():
-        if major is not None and majors and major not in majors:
+        if major is not None and majors and major < max(majors):
             held = ", ".join(str(number) for number in sorted(majors))
             raise RefusedError(
                 "postgresImage",
                 reference,
                 f"volume {volume} holds data of PostgreSQL {held}, which version {major} can't read",
-                f"pulumi config set postgresImage AN_IMAGE_OF_POSTGRESQL_{max(majors)}, or upgrade the data first",
+                f"pulumi config set postgresImage AN_IMAGE_OF_POSTGRESQL_{max(majors)}",
             )
 
 
