@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,3 +92,25 @@ class Ledger:
         answer = self.session.post(f"{self.uri}/api/2.0/mlflow/{route}", json=body, timeout=_TIMEOUT)
         answer.raise_for_status()
         return answer.json()
+
+
+@contextmanager
+def under_load(ledger: Ledger) -> Generator[None]:
+    """A client that logs all the time, and goes on when it was refused."""
+    stop, before = threading.Event(), len(ledger.entries)
+
+    def log() -> None:
+        while not stop.is_set():
+            try:
+                ledger.log()
+            except requests.RequestException:
+                stop.wait(0.1)
+
+    worker = threading.Thread(target=log)
+    worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        worker.join()
+    assert len(ledger.entries) > before, "the client got nothing acknowledged in all that time"
