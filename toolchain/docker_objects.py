@@ -27,6 +27,9 @@ SERVICES: Final = ("gateway", "server", "minio", "postgres")
 #: Role of the job that encrypts anew, in the middle of a rotation.
 REKEY: Final = "rekey"
 
+#: Role of the job that makes, checks or restores a backup.
+BACKUP: Final = "backup-job"
+
 #: Ending of the role of a container that is never started.
 _FILES: Final = "-files"
 
@@ -86,13 +89,24 @@ class Objects:
         """The container of a role."""
         return next((container for container in self.containers if role(container) == wanted), None)
 
-    def remove_job(self) -> None:
-        """Remove the job of a rotation that was cut off; the new keys are in it."""
+    def remove_jobs(self) -> None:
+        """Remove the job of a command that was cut off; that of a rotation has the new keys in it.
+
+        Raises:
+            RefusedError: A backup or a restore is at work: its job ends with its command.
+        """
         found = self.client.containers.list(all=True, filters=self._labelled, ignore_removed=True)
         for container in found:
-            if role(container) == REKEY:
-                container.remove(force=True)
+            if role(container) == BACKUP and container.status == "running":
+                raise self.at_work()
+            if role(container) in {REKEY, BACKUP}:
+                container.remove(force=True, v=True)
         self.__dict__.pop("containers", None)
+
+    def at_work(self) -> RefusedError:
+        """The refusal while a backup or a restore works on the stack."""
+        wrong = "a backup or a restore is at work"
+        return RefusedError(f"stack {self.stack}", f"mlflow-{self.stack}-{BACKUP}", wrong, "wait for it to end")
 
     def remove_images(self, references: Iterable[str]) -> list[str]:
         """Remove images that no container uses, and give the names of those that are gone."""

@@ -31,6 +31,9 @@ TARGETS = {
     "rotate",
     "user",
     "ca",
+    "backup",
+    "restore",
+    "verify-backup",
 }
 
 
