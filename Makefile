@@ -1,7 +1,7 @@
 # Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy init status logs doctor rotate upgrade user ca update sbom scan env engine-stop test lint bench soak venv-test prepare
+.PHONY: help up preview destroy init status logs doctor rotate upgrade user backup restore verify-backup ca update sbom scan env engine-stop test lint bench soak venv-test prepare
 
 STACK ?= dev
 PYTHON ?= python3
@@ -9,7 +9,7 @@ SEED ?= 1
 N ?= 25
 JOBS ?= 3
 # What the commands read from the environment, when it is given on make's command line.
-export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG BACK
+export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG BACK TO FROM SET KEY_FILE S3_FILE OVERWRITE
 
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
@@ -22,7 +22,7 @@ both := $(MAKE) --no-print-directory -j2 venv-test prepare
 help: ## this list
 	@printf '%s\n\n' 'make TARGET [STACK=dev] [PROVIDERS=packages|vendor] [IMAGES=packages|vendor] [POLICIES=policies]'
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1	\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r target text; do \
-	    printf '  %-12s %s\n' "$$target" "$$text"; done
+	    printf '  %-14s %s\n' "$$target" "$$text"; done
 
 up: ## set up what this machine lacks, bring the stack up, say where everything is
 	@$(stack) up
@@ -53,6 +53,15 @@ upgrade: ## the MLflow that is set (mlflowVersion), else that of this checkout, 
 
 user: ## NAME=ada: a user of MLflow's (auth: basic), with a password that is shown once; RESET=1: a new one
 	@$(stack) user
+
+backup: ## TO=/a/folder: a consistent backup of everything, while the stack serves; later ones only add what is new
+	@$(stack) backup
+
+restore: ## FROM=/a/folder: bring a backup into a stack (SET=, KEY_FILE=); over data only with OVERWRITE=1
+	@$(stack) restore
+
+verify-backup: ## FROM=/a/folder: restore a backup into a stack of its own, compare, take it away again
+	@$(stack) verify-backup
 
 ca: ## the root certificate of the stack's own authority (tls: internal), for clients to trust
 	@$(stack) ca

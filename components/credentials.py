@@ -35,6 +35,7 @@ class Credentials:
     kek_passphrase: pulumi.Output[str]
     webhook_key: pulumi.Output[str]
     object_key: pulumi.Output[str]
+    backup_key: pulumi.Output[str]
 
     @classmethod
     def from_config(cls, config: pulumi.Config) -> Credentials:

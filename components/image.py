@@ -135,3 +135,13 @@ def mlflow_build(settings: Settings, bases: BaseImages) -> Build:
 def minio_build(bases: BaseImages) -> Build:
     """MinIO's image; the version is pinned in its Dockerfile."""
     return Build("minio", "source", {"GO_IMAGE": bases.golang, "RUNTIME_IMAGE": bases.debian})
+
+
+def backup_build(bases: BaseImages, *, postgres: str | None = None) -> Build:
+    """What makes and restores backups, on top of the PostgreSQL image that the stack runs.
+
+    Args:
+        bases: The base images.
+        postgres: The image of a PostgreSQL that is there; None takes the one that a deployment would take.
+    """
+    return Build("backup", "1", {"PYTHON_IMAGE": bases.python, "POSTGRES_IMAGE": postgres or bases.postgres})

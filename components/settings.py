@@ -418,6 +418,7 @@ SECRETS: tuple[Secret, ...] = (
         _object_key,
         "must be 32 bytes as 44 characters of base64",
     ),
+    Secret("backupKey", "Encrypts the keys in a backup (`make backup`); keep it elsewhere than the backups."),
 )
 
 SECRET_KEYS: tuple[str, ...] = tuple(secret.key for secret in SECRETS)
@@ -425,8 +426,9 @@ SECRET_KEYS: tuple[str, ...] = tuple(secret.key for secret in SECRETS)
 #: What is in the backend store is encrypted with these, so a new value alone would make it unreadable.
 ENCRYPTING_KEYS = ("kekPassphrase", "webhookKey")
 
-#: No new value is possible: everything that was encrypted with it would have to be written anew.
-FIXED_KEYS = ("objectKey",)
+#: What `make rotate` leaves alone: everything that was encrypted with `objectKey` would have to be written anew, and
+#: the backups that are there can be read with the `backupKey` of their time only.
+FIXED_KEYS = ("objectKey", "backupKey")
 
 #: While `make rotate` works, the stack file has the value before beside each key that it changed, and the value to come
 #: beside a key that something has to be encrypted anew with first.

@@ -6,10 +6,14 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from toolchain import engine
 from toolchain.errors import FAILED, ToolchainError
 from toolchain.say import say
+
+if TYPE_CHECKING:
+    from toolchain.backup.restoring import Wanted
 
 #: What each command does, for `--help`.
 COMMANDS: Mapping[str, str] = {
@@ -23,6 +27,9 @@ COMMANDS: Mapping[str, str] = {
     "rotate": "new values for one credential, or for all",
     "upgrade": "go to the version of MLflow that is set, else to the one of this checkout",
     "user": "make a user of MLflow's, or give one a new password, and show the password once",
+    "backup": "make a consistent set of everything, while the stack serves",
+    "restore": "bring a backup into a stack, never over data without being told",
+    "verify-backup": "restore a backup into a stack of its own, compare, and take that away again",
     "ca": "the root certificate of the stack's own authority, for clients to trust",
     "update": "base images with the newest packages, for the next `up`",
     "sbom": "write what is in each image that the stack runs, as CycloneDX",
@@ -75,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--reset", action="store_true", default=reset, help="a new password for a user who is there"
             )
+        _name_backup(name, command)
         if name == "update":
             back = os.environ.get("BACK", "") == "1"
             command.add_argument(
@@ -87,9 +95,44 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _name_backup(name: str, command: argparse.ArgumentParser) -> None:
+    """How a backup is named, for the commands about one."""
+    if name == "backup":
+        command.add_argument(
+            "to",
+            nargs="?",
+            default=os.environ.get("TO", ""),
+            help="folder of the backups, or s3://BUCKET/PREFIX (TO=)",
+        )
+    if name in {"backup", "restore", "verify-backup"}:
+        profile = "for s3://BUCKET/PREFIX: file with an AWS profile (S3_FILE=)"
+        command.add_argument("--s3-file", default=os.environ.get("S3_FILE", ""), help=profile)
+    if name in {"restore", "verify-backup"}:
+        where = os.environ.get("FROM", "")
+        command.add_argument(
+            "source", nargs="?", default=where, help="folder of the backups, or s3://BUCKET/PREFIX (FROM=)"
+        )
+        which = "the set (default: the newest; SET=)"
+        command.add_argument("--set", default=os.environ.get("SET", ""), help=which)
+        key = "file with the backup key of the set, where the stack has another (KEY_FILE=)"
+        command.add_argument("--key-file", default=os.environ.get("KEY_FILE", ""), help=key)
+    if name == "restore":
+        over = os.environ.get("OVERWRITE") == "1"
+        command.add_argument(
+            "--overwrite", action="store_true", default=over, help="what the stack holds may be lost (OVERWRITE=1)"
+        )
+
+
+def _wanted(given: argparse.Namespace) -> Wanted:
+    from toolchain.backup.restoring import Wanted  # noqa: PLC0415 - imports what two commands need
+
+    return Wanted(given.source, given.set, given.key_file, given.s3_file)
+
+
 def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
     """The commands; what one of them does not need is not imported for it."""
     from toolchain.commands import (  # noqa: PLC0415 - after the usage
+        backup,
         ca,
         destroy,
         doctor,
@@ -99,6 +142,7 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         logs,
         prepare,
         preview,
+        restore,
         rotate,
         sbom,
         scan,
@@ -107,6 +151,7 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         update,
         upgrade,
         user,
+        verify_backup,
     )
     from toolchain.session import open_session  # noqa: PLC0415
 
@@ -122,6 +167,9 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         "rotate": lambda: rotate.run(stack, given.name),
         "upgrade": lambda: upgrade.run(stack),
         "user": lambda: user.run(open_session(stack), given.name, reset=given.reset),
+        "backup": lambda: backup.run(open_session(stack), given.to, given.s3_file),
+        "restore": lambda: restore.run(stack, _wanted(given), overwrite=given.overwrite),
+        "verify-backup": lambda: verify_backup.run(stack, _wanted(given)),
         "ca": lambda: ca.run(open_session(stack)),
         "update": lambda: update.run(stack, back=given.back),
         "sbom": lambda: sbom.run(stack),

@@ -27,8 +27,11 @@ SERVICES: Final = ("gateway", "server", "minio", "postgres")
 #: Role of the job that encrypts anew, in the middle of a rotation.
 REKEY: Final = "rekey"
 
-#: Roles of the jobs that Pulumi does not know (for the other, see `components.upgrade.job`).
-_JOBS: Final = frozenset({REKEY, "upgrade"})
+#: Role of the job that makes, checks or restores a backup.
+BACKUP: Final = "backup-job"
+
+#: Roles of the jobs that Pulumi does not know (for the last, see `components.upgrade.job`).
+_JOBS: Final = frozenset({REKEY, BACKUP, "upgrade"})
 
 #: Ending of the role of a container that is never started.
 _FILES: Final = "-files"
@@ -89,13 +92,24 @@ class Objects:
         """The container of a role."""
         return next((container for container in self.containers if role(container) == wanted), None)
 
-    def remove_job(self) -> None:
-        """Remove the job of a rotation or of an upgrade that was cut off; the new keys are in the former."""
+    def remove_jobs(self) -> None:
+        """Remove the job of a command that was cut off; that of a rotation has the new keys in it.
+
+        Raises:
+            RefusedError: A backup or a restore is at work: its job ends with its command.
+        """
         found = self.client.containers.list(all=True, filters=self._labelled, ignore_removed=True)
         for container in found:
+            if role(container) == BACKUP and container.status == "running":
+                raise self.at_work()
             if role(container) in _JOBS:
-                container.remove(force=True)
+                container.remove(force=True, v=True)
         self.__dict__.pop("containers", None)
+
+    def at_work(self) -> RefusedError:
+        """The refusal while a backup or a restore works on the stack."""
+        wrong = "a backup or a restore is at work"
+        return RefusedError(f"stack {self.stack}", f"mlflow-{self.stack}-{BACKUP}", wrong, "wait for it to end")
 
     def remove_images(self, references: Iterable[str]) -> list[str]:
         """Remove images that no container uses, and give the names of those that are gone."""

@@ -39,7 +39,7 @@ def heal(session: Session, objects: Objects) -> None:
         FailedError: The state can't be put in order.
     """
     clear_locks(session)
-    objects.remove_job()
+    objects.remove_jobs()
     state = deployment.load(session)
     pending = state.pending
     _refuse_renamed(session, state)

@@ -141,7 +141,7 @@ def _job(objects: Objects, server: Container, new_keys: Mapping[str, str]) -> li
     Raises:
         FailedError: It failed; the message has its own words.
     """
-    objects.remove_job()
+    objects.remove_jobs()
     config: dict[str, Any] = server.attrs["Config"]
     job = objects.client.containers.create(
         config["Image"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import secrets
 import shlex
@@ -37,7 +38,7 @@ COMMAND_TIMEOUT = 1500
 
 #: What would let the developer's own stack, state or choices leak into a test.
 _FOREIGN_VARIABLES = re.compile(
-    r"^(PULUMI_|STACK$|YES$|POLICIES$|POLICY_CONFIG$|MLFLOW_(?!STACK_CACHE)|AWS_|MAKE|MFLAGS|VIRTUAL_ENV$)"
+    r"^(PULUMI_|STACK$|YES$|TO$|FROM$|SET$|KEY_FILE$|S3_FILE$|OVERWRITE$|POLICIES$|POLICY_CONFIG$|MLFLOW_(?!STACK_CACHE)|AWS_|MAKE|MFLAGS|VIRTUAL_ENV$)"
 )
 
 
@@ -486,6 +487,28 @@ def execute(container: Container, command: Sequence[str], user: str = "") -> str
     code, text = answer.exit_code, answer.output.decode(errors="replace")
     assert code == 0, f"{command} in {container.name}: exit code {code}: {text}"
     return text
+
+
+def on_a_terminal(stack: Stack, command: str, answers: str) -> tuple[int, str]:
+    """Run one of the project's commands on a terminal where somebody types; give its exit code and all it said."""
+    typing, terminal = pty.openpty()
+    try:
+        os.write(typing, answers.encode())
+        done = subprocess.run(
+            ["./mlflow-stack", command, "--stack", stack.name],
+            cwd=stack.checkout.root,
+            env=stack.checkout.environment,
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=COMMAND_TIMEOUT,
+        )
+    finally:
+        os.close(terminal)
+        os.close(typing)
+    return done.returncode, done.stdout
 
 
 @contextmanager

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
 from typing import Any
 
 import pytest
 import requests
 
 from components.settings import ENCRYPTING_KEYS, FIXED_KEYS, SECRET_KEYS
-from tests.stack.harness import Stack
+from tests.stack import encrypted as encrypted_secrets
 from tests.stack.ledger import Ledger, under_load
 from tests.stack.secure import Secure, json_of
 
@@ -20,21 +18,6 @@ ROTATED = tuple(key for key in SECRET_KEYS if key not in FIXED_KEYS)
 
 #: Seconds that `make rotate` takes for everything.
 _ALL = 25.0
-
-#: Run in the server's container: what is encrypted in the database, as the keys in its files read it.
-_READ = """
-import json, pathlib, psycopg2
-from cryptography.fernet import Fernet
-from mlflow.utils.crypto import KEKManager, _decrypt_secret
-files = pathlib.Path("/run/mlflow-stack")
-cursor = psycopg2.connect("").cursor()
-cursor.execute("SELECT secret FROM webhooks WHERE secret IS NOT NULL")
-webhooks = [Fernet((files / "webhook-key").read_text().strip()).decrypt(row[0].encode()).decode() for row in cursor]
-cursor.execute("SELECT encrypted_value, wrapped_dek, secret_id, secret_name FROM secrets")
-kek = KEKManager((files / "kek-passphrase").read_text().strip(), 1)
-secrets = [_decrypt_secret(bytes(a), bytes(b), kek, c, d) for a, b, c, d in cursor]
-print(json.dumps([webhooks, secrets]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -57,30 +40,9 @@ def ledger(secure: Secure, curie: requests.Session) -> Ledger:
 def encrypted(secure: Secure) -> list[Any]:
     """Secrets that MLflow keeps encrypted: of a webhook, and of its AI gateway."""
     admin = secure.session(secure.admin)
-    events = [{"entity": "REGISTERED_MODEL", "action": "CREATED"}]
-    # Switched off: it is kept, and nobody is called.
-    webhook = {"name": "w", "url": "https://8.8.8.8/x", "events": events, "status": "DISABLED"}
-    webhook |= {"secret": "of the webhook"}
-    json_of(admin.post(secure.url("/api/2.0/mlflow/webhooks"), json=webhook, timeout=30))
-    secret = {"secret_name": "g", "secret_value": {"api_key": "of the gateway"}, "provider": "openai"}
-    json_of(admin.post(secure.url("/api/3.0/mlflow/gateway/secrets/create"), json=secret, timeout=30))
-    found = _decrypted(secure.stack)
-    assert found[0] == ["of the webhook"]
-    assert "of the gateway" in json.dumps(found[1])
-    return found
-
-
-def _decrypted(stack: Stack) -> list[Any]:
-    name = str(stack.container("server").name)
-    done = subprocess.run(
-        ["docker", "exec", "-i", name, "python3.11", "-W", "ignore", "-"],
-        input=_READ,
-        check=False,
-        capture_output=True,
-        text=True,
+    return encrypted_secrets.make(
+        secure.stack, lambda path, body: json_of(admin.post(secure.url(path), json=body, timeout=30))
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def _assert_changed(secure: Secure, before: dict[str, str], *keys: str) -> None:
@@ -104,7 +66,7 @@ def test_all_are_rotated_at_once_under_load(secure: Secure, ledger: Ledger, encr
     print(said.strip().splitlines()[-1])
     _assert_changed(secure, before, *ROTATED)
     assert ledger.missing() == []
-    assert _decrypted(secure.stack) == encrypted
+    assert encrypted_secrets.decrypted(secure.stack) == encrypted
 
 
 def test_one_is_rotated_alone_under_load(
@@ -117,7 +79,7 @@ def test_one_is_rotated_alone_under_load(
         _rotated(secure, key)
     _assert_changed(secure, before, key)
     assert ledger.missing() == []
-    assert _decrypted(secure.stack) == encrypted
+    assert encrypted_secrets.decrypted(secure.stack) == encrypted
 
 
 def test_a_rotation_killed_at_any_moment_is_finished_by_the_next(
@@ -141,7 +103,7 @@ def test_a_rotation_killed_at_any_moment_is_finished_by_the_next(
     assert changed in (set[str](), set(ROTATED)), "all of them, or none where it had not begun"
     assert set(after) == set(SECRET_KEYS), "an old value stays in the stack file"
     assert ledger.missing() == []
-    assert _decrypted(stack) == encrypted
+    assert encrypted_secrets.decrypted(stack) == encrypted
 
 
 @pytest.mark.parametrize("key", ENCRYPTING_KEYS)
@@ -160,7 +122,7 @@ def test_a_new_key_set_by_hand_is_refused_until_rotate_has_encrypted_with_it(
         assert f"mend: make rotate NAME={key}" in refused.stderr
     _rotated(secure, key)
     assert stack.credentials()[key] == wanted, "the value that was set is the one"
-    assert _decrypted(stack) == encrypted
+    assert encrypted_secrets.decrypted(stack) == encrypted
 
 
 @pytest.mark.parametrize("key", ["postgresAdminPassword", "consoleUserPassword"])

@@ -64,6 +64,7 @@ TABLE: dict[str, tuple[str, Touched]] = {
     "dataProtection": ("true", {}),
     "objectEncryption": ("true", _and_files(MINIO)),
     "objectKey": ("", {}),
+    "backupKey": ("", {}),
     # credentials
     "mlflowAdminPassword": ("", {}),
     "flaskSecret": ("", {}),

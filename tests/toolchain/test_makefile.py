@@ -32,6 +32,9 @@ TARGETS = {
     "upgrade",
     "user",
     "ca",
+    "backup",
+    "restore",
+    "verify-backup",
 }
 
 

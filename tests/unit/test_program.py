@@ -180,6 +180,7 @@ def test_each_credential_reaches_only_who_needs_it(default: Recorded) -> None:
         "mlflowAdminPassword": set(),
         "flaskSecret": set(),
         "objectKey": set(),
+        "backupKey": set(),
     }
 
 

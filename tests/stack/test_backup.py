@@ -1,0 +1,361 @@
+"""Backup under load, everything destroyed, restored on a fresh stack with other credentials: nothing is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from components.settings import SECRET_KEYS
+from tests.stack import encrypted
+from tests.stack.conftest import SUITE
+from tests.stack.harness import Checkout, Result, Stack, free_ports, never_up, wait_until
+from tests.stack.ledger import Entry, Ledger, client, under_load
+from tests.stack.secure import json_of
+
+_NAME = "backed up"
+
+#: Run by a client: has the registered model predict, and gives the SHA-256 of every artifact of a run.
+_READ_BACK = """
+import hashlib, json, pathlib, sys, tempfile
+import mlflow, mlflow.sklearn
+model = mlflow.sklearn.load_model(f"models:/{sys.argv[1]}-model@champion")
+folder = pathlib.Path(mlflow.artifacts.download_artifacts(run_id=sys.argv[2], dst_path=tempfile.mkdtemp()))
+paths = [p for p in folder.rglob("*") if p.is_file()]
+files = {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+print("\\n" + json.dumps([round(float(model.predict([[10.0]])[0]), 6), files]))
+"""
+
+
+@dataclass
+class Source:
+    """A stack with something of everything in it, and what it has acknowledged.
+
+    Attributes:
+        stack: The stack.
+        login: A user's name and password.
+        ledger: That user's runs.
+        run: A run with a model, a directory and an artifact that was uploaded in parts.
+        read_back: What a client reads of it.
+        secrets: What MLflow keeps encrypted, in plain.
+        folder: Where its backups are.
+    """
+
+    stack: Stack
+    login: tuple[str, str]
+    ledger: Ledger
+    run: str
+    read_back: list[Any]
+    secrets: list[Any]
+    folder: Path
+
+    def backup(self) -> Result:
+        """Make a backup."""
+        return self.stack.checkout.toolchain("backup", str(self.folder), stack=self.stack.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Backups:
+    """Two backups of one stack.
+
+    Attributes:
+        source: The stack.
+        sets: Their names, the older one first.
+        before: What was acknowledged when the older one began.
+        load: What was acknowledged while it was made.
+        said: What the younger one told.
+    """
+
+    source: Source
+    sets: tuple[str, str]
+    before: list[Entry]
+    load: list[Entry]
+    said: str
+
+
+def _user(stack: Stack, name: str) -> tuple[str, str]:
+    made = stack.checkout.toolchain("user", name, stack=stack.name, record=False).ok()
+    (line,) = [line for line in made.stdout.splitlines() if "MLFLOW_TRACKING_PASSWORD=" in line]
+    return name, line.partition("=")[2]
+
+
+def _session(login: tuple[str, str]) -> requests.Session:
+    session = client()
+    session.auth = login
+    return session
+
+
+def _as_client(stack: Stack, login: tuple[str, str], work: Path, *arguments: str) -> str:
+    environment = {
+        "MLFLOW_TRACKING_URI": stack.tracking_uri,
+        "MLFLOW_TRACKING_USERNAME": login[0],
+        "MLFLOW_TRACKING_PASSWORD": login[1],
+        "PATH": os.environ["PATH"],
+        "HOME": str(work),
+        "TMPDIR": str(work),
+    }
+    command = [sys.executable, "-W", "ignore", *arguments]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def _read_back(stack: Stack, login: tuple[str, str], run: str, work: Path) -> list[Any]:
+    return json.loads(_as_client(stack, login, work, "-c", _READ_BACK, _NAME, run).strip().rpartition("\n")[2])
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the client has its files."""
+    return tmp_path_factory.mktemp("backup-client")
+
+
+@pytest.fixture(scope="module")
+def source(checkout: Checkout, tag: str, work: Path) -> Iterator[Source]:
+    """A stack with logins, a model, artifacts of all kinds, and secrets that MLflow encrypts."""
+    stack = Stack.prepare(checkout, f"{tag}bk", auth="basic", workers="2")
+    try:
+        stack.up().ok()
+        ada = _user(stack, "ada")
+        report = work / "result.json"
+        # An artifact beyond 8 MiB is uploaded in parts, and its ETag is no checksum of it.
+        suite = [str(SUITE), "--json", str(report), "--name", _NAME, "--work", str(work), "--sizes=9"]
+        _as_client(stack, ada, work, *suite)
+        run = str(json.loads(report.read_text(encoding="utf-8"))["runId"])
+        admin = _session(("admin", stack.credentials()["mlflowAdminPassword"]))
+        secrets = encrypted.make(
+            stack, lambda path, body: json_of(admin.post(stack.tracking_uri + path, json=body, timeout=30))
+        )
+        ledger = Ledger(stack.tracking_uri, session=_session(ada))
+        ledger.log(3)
+        yield Source(stack, ada, ledger, run, _read_back(stack, ada, run, work), secrets, work / "sets")
+    finally:
+        stack.destroy()
+
+
+@pytest.fixture(scope="module")
+def backups(source: Source) -> Backups:
+    """A backup under load, and another one after it."""
+    before = list(source.ledger.entries)
+    with under_load(source.ledger):
+        first = source.backup().ok()
+    load = source.ledger.entries[len(before) :]
+    second = source.backup().ok()
+    (one,), (other,) = (re.findall(r"^backup +(\S+) in", done.stdout, re.MULTILINE) for done in (first, second))
+    assert source.ledger.missing() == [], "the backup harmed what it read"
+    source.stack.assert_no_changes()
+    return Backups(source, (one, other), before, load, second.stdout)
+
+
+def _manifest(folder: Path, name: str) -> dict[str, Any]:
+    return json.loads((folder / "sets" / name / "manifest.json").read_text(encoding="utf-8"))
+
+
+def test_a_second_backup_adds_what_is_new_and_nothing_else(backups: Backups) -> None:
+    first, second = (_manifest(backups.source.folder, name) for name in backups.sets)
+    assert first["objects"]["new"] == first["objects"]["count"]
+    logged_meanwhile = second["objects"]["count"] - first["objects"]["count"]
+    assert second["objects"]["new"] == logged_meanwhile < second["objects"]["count"]
+    assert f"{second['objects']['count']} objects, {logged_meanwhile} of them new" in backups.said
+
+
+def test_a_backup_is_for_its_user_alone_and_tells_no_secret(backups: Backups) -> None:
+    source = backups.source
+    values = [value.encode() for value in source.stack.credentials().values()]
+    for path in [source.folder, *source.folder.rglob("*")]:
+        assert path.stat().st_mode & 0o077 == 0, f"others may read {path}"
+        if path.is_file() and path.stat().st_size < 1 << 20:
+            assert not [value for value in values if value in path.read_bytes()], f"a credential is in {path}"
+
+
+def test_the_manifest_has_the_checksum_of_every_file(backups: Backups) -> None:
+    folder = backups.source.folder / "sets" / backups.sets[1]
+    manifest = _manifest(backups.source.folder, backups.sets[1])
+    listed = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
+    there = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    assert set(there) - {"manifest.json"} == set(listed)
+    for name, digest in listed.items():
+        assert hashlib.sha256(there[name].read_bytes()).hexdigest() == digest, name
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _object(folder: Path) -> Path:
+    return min(folder.glob("objects/*/*/artifacts/value.txt"))
+
+
+def _made_by(folder: Path, name: str, **versions: str) -> None:
+    """Have a set say that it was made by other versions, with a checksum that fits."""
+    path = folder / "sets" / name / "manifest.json"
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    manifest.pop("checksum")
+    manifest["versions"] |= versions
+    text = json.dumps(manifest, sort_keys=True, ensure_ascii=False)
+    path.write_text(json.dumps({**manifest, "checksum": hashlib.sha256(text.encode()).hexdigest()}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param(
+            lambda folder, _: _flip(_object(folder)),
+            "{object}: is damaged: its content is not that of the backup",
+            id="a flipped bit in an object",
+        ),
+        pytest.param(lambda folder, _: _object(folder).unlink(), "{object}: is missing", id="an object missing"),
+        pytest.param(
+            lambda folder, name: _flip(folder / "sets" / name / "database.dump"),
+            "sets/{set}/database.dump: is damaged",
+            id="a flipped bit in the dump",
+        ),
+        pytest.param(
+            lambda folder, name: (folder / "sets" / name / "keys" / "keys.json.bin").unlink(),
+            "sets/{set}/keys/keys.json.bin: is missing",
+            id="a key missing",
+        ),
+        pytest.param(
+            lambda folder, name: _flip(folder / "sets" / name / "manifest.json"),
+            "sets/{set}/manifest.json: is damaged",
+            id="a flipped bit in the manifest",
+        ),
+        pytest.param(
+            lambda folder, name: _made_by(folder, name, mlflow="99.0.0"),
+            "mlflowVersion: 3.17.2: the set was made by MLflow 99.0.0",
+            id="of a newer MLflow",
+        ),
+        pytest.param(
+            lambda folder, name: _made_by(folder, name, postgresql="99.1"),
+            "sets/{set}: is of PostgreSQL 99",
+            id="of a newer PostgreSQL",
+        ),
+    ],
+)
+def test_a_set_that_can_t_be_restored_is_refused_by_name_before_anything_changes(
+    backups: Backups, tag: str, tmp_path: Path, spoil: Callable[[Path, str], object], words: str
+) -> None:
+    folder = tmp_path / "sets"
+    shutil.copytree(backups.source.folder, folder)
+    name = str(_object(folder).relative_to(folder))
+    spoil(folder, backups.sets[1])
+    key = tmp_path / "key"
+    key.touch(0o600)
+    key.write_text(backups.source.stack.credentials()["backupKey"], encoding="utf-8")
+    with never_up(Stack.prepare(backups.source.stack.checkout, f"{tag}never")) as stack:
+        refused = stack.checkout.toolchain("restore", str(folder), "--key-file", str(key), stack=stack.name)
+    assert refused.code == 2, refused.text
+    assert words.format(object=name, set=backups.sets[1]) in refused.stderr, refused.text
+
+
+def test_a_stack_that_holds_data_is_not_overwritten_without_being_told(backups: Backups) -> None:
+    source = backups.source
+    refused = source.stack.checkout.toolchain("restore", str(source.folder), stack=source.stack.name)
+    assert refused.code == 2, refused.text
+    assert re.search(r"stack: \S+: holds \d+ runs, .*1 models, .*1 users, ", refused.stderr), refused.text
+    assert source.ledger.missing() == []
+
+
+def test_another_stack_s_target_is_refused(backups: Backups, stack: Stack) -> None:
+    refused = stack.checkout.toolchain("backup", str(backups.source.folder), stack=stack.name)
+    assert refused.code == 2, refused.text
+    assert f"TO: {stack.name}: holds the backups of stack {backups.source.stack.name}" in refused.stderr
+
+
+@pytest.fixture
+def s3(source: Source, tmp_path: Path) -> Iterator[Path]:
+    """An S3 that is none of the stack's, with an empty bucket `backups`; a file with its AWS profile."""
+    gateway = str(source.stack.client.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"])
+    (port,) = free_ports(1)
+    (tmp_path / "root-user").write_text("elsewhere", encoding="utf-8")
+    (tmp_path / "root-password").write_text("of-another-machine", encoding="utf-8")
+    server = source.stack.client.containers.run(
+        source.stack.outputs["images"]["minio"],
+        entrypoint=["sh", "-c", "mkdir -p /data/backups && exec minio-entrypoint server /data"],
+        environment={"MINIO_ROOT_USER_FILE": "/files/root-user", "MINIO_ROOT_PASSWORD_FILE": "/files/root-password"},
+        volumes={str(tmp_path): {"bind": "/files", "mode": "ro"}},
+        user="0",
+        ports={"9000/tcp": (gateway, port)},
+        detach=True,
+    )
+    profile = tmp_path / "profile"
+    profile.touch(0o600)
+    profile.write_text(
+        "[backups]\naws_access_key_id = elsewhere\naws_secret_access_key = of-another-machine\n"
+        f"endpoint_url = http://{gateway}:{port}\nregion = us-east-1\n",
+        encoding="utf-8",
+    )
+    try:
+        wait_until(
+            lambda: requests.get(f"http://{gateway}:{port}/minio/health/live", timeout=5).ok, "the other S3 answers"
+        )
+        yield profile
+    finally:
+        server.remove(force=True, v=True)
+
+
+def test_a_backup_goes_to_any_s3_and_is_read_back_from_there(backups: Backups, s3: Path) -> None:
+    source = backups.source
+    made, again = (
+        source.stack.checkout.toolchain(
+            "backup", "s3://backups/of/mlflow", "--s3-file", str(s3), stack=source.stack.name
+        ).ok()
+        for _ in range(2)
+    )
+    assert "of-another-machine" not in made.text
+    assert " 0 of them new" in again.stdout
+    # Every check is made before the stack is looked at: the refusal means that all of it was read back.
+    refused = source.stack.checkout.toolchain(
+        "restore", "s3://backups/of/mlflow", "--s3-file", str(s3), stack=source.stack.name
+    )
+    assert refused.code == 2, refused.text
+    assert f"stack: {source.stack.name}: holds " in refused.stderr, refused.text
+
+
+def test_everything_is_there_on_a_fresh_stack_with_other_credentials(
+    backups: Backups, tag: str, work: Path, tmp_path: Path
+) -> None:
+    source = backups.source
+    key = tmp_path / "key"
+    key.touch(0o600)
+    credentials = source.stack.credentials()
+    key.write_text(credentials["backupKey"], encoding="utf-8")
+    source.stack.destroy().ok()
+    source.stack.assert_nothing_left()
+
+    elsewhere = Stack.prepare(Checkout(tmp_path / "elsewhere"), f"{tag}re", auth="basic", workers="2")
+    try:
+        restore = ("restore", str(source.folder), "--set", backups.sets[0])
+        locked = elsewhere.checkout.toolchain(*restore, stack=elsewhere.name)
+        assert locked.code == 2, locked.text
+        assert "KEY_FILE: " in locked.stderr, "the stack's own key is another one"
+        elsewhere.checkout.toolchain(*restore, "--key-file", str(key), stack=elsewhere.name).ok()
+        elsewhere.assert_healthy()
+        elsewhere.assert_no_changes()
+
+        own = elsewhere.credentials()
+        kept = {name for name in SECRET_KEYS if own[name] == credentials[name]}
+        assert kept == {"kekPassphrase", "webhookKey"}, "other credentials are the stack's own"
+        source.ledger.uri = elsewhere.tracking_uri
+        assert [
+            run for run in source.ledger.missing() if run.partition(":")[0] in {e.run for e in backups.before}
+        ] == []
+        assert _read_back(elsewhere, source.login, source.run, work) == source.read_back, "the model and the artifacts"
+        assert encrypted.decrypted(elsewhere) == source.secrets
+        source.ledger.log()
+    finally:
+        elsewhere.destroy().ok()
+    elsewhere.assert_nothing_left()
