@@ -1,14 +1,14 @@
 # Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy init status logs doctor rotate user ca update sbom scan env engine-stop test lint bench soak venv-test prepare
+.PHONY: help up preview destroy init status logs doctor rotate user gc ca update sbom scan env engine-stop test lint bench soak venv-test prepare
 
 STACK ?= dev
 PYTHON ?= python3
 SEED ?= 1
 N ?= 25
 # What the commands read from the environment, when it is given on make's command line.
-export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG BACK
+export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG BACK OLDER_THAN DRY
 
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
@@ -36,7 +36,7 @@ init: ## generate the credentials that are not set, the passphrase and the state
 status: ## health, versions, sizes and URLs at a glance
 	@$(stack) status
 
-logs: ## the log of a container: ROLE=server (default), gateway, migration, minio, postgres
+logs: ## the log of a container: ROLE=server (default), gateway, gc, migration, minio, postgres
 	@$(stack) logs
 
 doctor: ## what is wrong with this machine or stack, and the line that mends it
@@ -47,6 +47,9 @@ rotate: ## new credentials, all or NAME=bucketUserSecret; data stays readable, a
 
 user: ## NAME=ada: a user of MLflow's (auth: basic), with a password that is shown once; RESET=1: a new one
 	@$(stack) user
+
+gc: ## remove for good what was deleted longer ago than OLDER_THAN=30d, with its objects; DRY=1 only says it
+	@$(stack) gc
 
 ca: ## the root certificate of the stack's own authority (tls: internal), for clients to trust
 	@$(stack) ca

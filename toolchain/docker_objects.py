@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,13 +19,22 @@ if TYPE_CHECKING:
 LABEL: Final = "mlflow-stack"
 
 #: The order in which people think of the parts.
-ROLES: Final = ("gateway", "server", "migration", "minio", "postgres")
+ROLES: Final = ("gateway", "server", "gc", "migration", "minio", "postgres")
 
-#: Those that stay; `migration` runs once and ends.
-SERVICES: Final = ("gateway", "server", "minio", "postgres")
+#: Those that stay; `migration` runs once and ends. `gc` is there with a schedule for it only.
+SERVICES: Final = ("gateway", "server", "gc", "minio", "postgres")
 
 #: Role of the job that encrypts anew, in the middle of a rotation.
 REKEY: Final = "rekey"
+
+#: Role of a garbage collection that was asked for.
+GC_JOB: Final = "gc-job"
+
+#: Role of an import.
+IMPORT_JOB: Final = "import-job"
+
+#: Roles of containers that run once beside the others, and that Pulumi knows nothing of.
+JOBS: Final = (REKEY, GC_JOB, IMPORT_JOB)
 
 #: Ending of the role of a container that is never started.
 _FILES: Final = "-files"
@@ -92,6 +101,24 @@ class Objects:
         for container in found:
             if role(container) == REKEY:
                 container.remove(force=True)
+        self.forget_containers()
+
+    def remove_layers(self, filters: Mapping[str, bool | str | list[str]]) -> None:
+        """Remove images without a name, as few as Docker's filters let through."""
+        from docker.errors import APIError  # noqa: PLC0415 - see connect()
+
+        with suppress(APIError):  # another one is at it
+            self.client.images.prune(filters=dict(filters))
+
+    def remove_ended_jobs(self) -> None:
+        """Remove jobs that ended, or never began, and that whoever started them could not remove."""
+        for container in self.containers:
+            if role(container) in JOBS and container.status != "running":
+                container.remove(force=True, v=True)
+        self.forget_containers()
+
+    def forget_containers(self) -> None:
+        """Look anew at what containers there are, the next time that it is asked."""
         self.__dict__.pop("containers", None)
 
     def remove_images(self, references: Iterable[str]) -> list[str]:
@@ -139,6 +166,8 @@ def is_well(container: Container) -> bool:
     """Whether a container is as it should be: a service healthy, a job ended well, one with files there."""
     if holds_files(container):
         return health(container) == "created"
+    if role(container) in JOBS:
+        return health(container) in {"created", "running", "exited (0)"}
     if role(container) == "migration":
         return health(container) == "exited (0)"
     return health(container) in {"healthy", "running"}

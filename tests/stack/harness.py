@@ -213,11 +213,11 @@ class Checkout:
         return self.run("./mlflow-stack", command, "--stack", stack, *arguments, **options)
 
     @contextmanager
-    def started(self, command: str, *, stack: str) -> Generator[Started]:
+    def started(self, command: str, *arguments: str, stack: str) -> Generator[Started]:
         """One of the project's commands at work, in a process group of its own; it is ended when the block is left."""
         with self.root.with_name(f"{self.root.name}-started.txt").open("w+", encoding="utf-8") as output:
             process = subprocess.Popen(
-                ["./mlflow-stack", command, "--stack", stack],
+                ["./mlflow-stack", command, "--stack", stack, *arguments],
                 cwd=self.root,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

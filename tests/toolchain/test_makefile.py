@@ -30,6 +30,7 @@ TARGETS = {
     "soak",
     "rotate",
     "user",
+    "gc",
     "ca",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolchain import deploy, heal, policies, rotation
+from toolchain import deploy, deployment, heal, policies, rotation, superseded
 from toolchain.commands import init
 from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
@@ -27,10 +27,14 @@ def run(stack: str) -> int:
 
 def deploy_stack(session: Session) -> int:
     """Deploy, and finish a rotation of credentials that is at work."""
-    rotation.encrypt_anew(session, Objects(session.name))
+    objects = Objects(session.name)
+    rotation.encrypt_anew(session, objects)
+    before = deployment.load(session)
     code = deploy.run(session, "up", "--yes", "--skip-preview")
     if code == DONE and (rotated := rotation.end(session)):
         say(f"  the old values are refused, and forgotten: {', '.join(rotated)}")
+    if code == DONE:
+        superseded.clear(objects, before, deployment.load(session))
     return code
 
 
