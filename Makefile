@@ -1,7 +1,7 @@
 # Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy init status logs doctor rotate upgrade user backup restore verify-backup ca update sbom scan env engine-stop test lint bench soak venv-test prepare
+.PHONY: help up preview destroy init status logs doctor rotate upgrade user backup restore verify-backup gc ca update sbom scan env engine-stop test lint bench soak venv-test prepare
 
 STACK ?= dev
 PYTHON ?= python3
@@ -9,7 +9,7 @@ SEED ?= 1
 N ?= 25
 JOBS ?= 3
 # What the commands read from the environment, when it is given on make's command line.
-export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG BACK TO FROM SET KEY_FILE S3_FILE OVERWRITE
+export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG BACK TO FROM SET KEY_FILE S3_FILE OVERWRITE OLDER_THAN DRY
 
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
@@ -39,7 +39,7 @@ init: ## generate the credentials that are not set, the passphrase and the state
 status: ## health, versions, sizes and URLs at a glance
 	@$(stack) status
 
-logs: ## the log of a container: ROLE=server (default), gateway, migration, minio, postgres
+logs: ## the log of a container: ROLE=server (default), gateway, gc, migration, minio, postgres
 	@$(stack) logs
 
 doctor: ## what is wrong with this machine or stack, and the line that mends it
@@ -62,6 +62,9 @@ restore: ## FROM=/a/folder: bring a backup into a stack (SET=, KEY_FILE=); over 
 
 verify-backup: ## FROM=/a/folder: restore a backup into a stack of its own, compare, take it away again
 	@$(stack) verify-backup
+
+gc: ## remove for good what was deleted longer ago than OLDER_THAN=30d, with its objects; DRY=1 only says it
+	@$(stack) gc
 
 ca: ## the root certificate of the stack's own authority (tls: internal), for clients to trust
 	@$(stack) ca

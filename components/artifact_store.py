@@ -24,6 +24,7 @@ class ArtifactStoreArgs:
         console_user_password: Password of the user that looks at the bucket in the console.
         server: The running server.
         data: The volume that everything here lives in: deleted with it, so that a `destroy` needs no server.
+        version_days: Days that old versions of objects are kept; None keeps none.
         protect: Refuse to delete what holds data.
     """
 
@@ -34,6 +35,7 @@ class ArtifactStoreArgs:
     console_user_password: pulumi.Output[str]
     server: pulumi.Resource
     data: pulumi.Resource
+    version_days: int | None = None
     protect: bool = False
 
 
@@ -70,6 +72,7 @@ class ArtifactStore(pulumi.ComponentResource):
         self._bucket = minio.S3Bucket(
             "bucket", bucket=args.bucket_name, acl="private", opts=self._inside(protect=args.protect)
         )
+        self._versioning = [] if args.version_days is None else self._versions(args.version_days)
         self._attachments = [
             self._user(
                 "bucket-user",
@@ -100,6 +103,30 @@ class ArtifactStore(pulumi.ComponentResource):
         ]
         self.register_outputs({"bucketName": self._bucket.bucket})
 
+    def _versions(self, days: int) -> list[pulumi.Resource]:
+        """Keep old versions, and let them expire; a marker of a deletion goes when nothing is left behind it.
+
+        Taken away, they suspend the versioning and stop the expiry: nothing is removed by that.
+        """
+        versioning = minio.S3BucketVersioning(
+            "versioning",
+            bucket=self._bucket.bucket,
+            versioning_configuration=minio.S3BucketVersioningVersioningConfigurationArgs(status="Enabled"),
+            opts=self._inside(),
+        )
+        # A bucket has one set of rules: further ones belong here.
+        rules = minio.IlmPolicy(
+            "rules",
+            bucket=self._bucket.bucket,
+            rules=[
+                minio.IlmPolicyRuleArgs(
+                    id="old-versions", expiration="DeleteMarker", noncurrent_version_expiration_days=days
+                )
+            ],
+            opts=self._inside(),
+        )
+        return [versioning, rules]
+
     def _user(
         self, name: str, user_name: str, secret: pulumi.Output[str], document: str
     ) -> minio.IamUserPolicyAttachment:
@@ -126,4 +153,4 @@ class ArtifactStore(pulumi.ComponentResource):
     @property
     def ready(self) -> list[pulumi.Resource]:
         """What must be there before artifacts are stored."""
-        return [self._bucket, *self._attachments]
+        return [self._bucket, *self._versioning, *self._attachments]

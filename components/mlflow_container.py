@@ -1,10 +1,10 @@
-"""What the tracking server and the migration job, two containers of one image, have in common."""
+"""What the containers of the MLflow image have in common: tracking server, migration job, garbage collector."""
 
 from __future__ import annotations
 
 import pulumi
 
-from components.naming import BACKEND_STORE_ALIAS, FILES_PATH
+from components.naming import ARTIFACT_STORE_ALIAS, BACKEND_STORE_ALIAS, BUCKET_USER, FILES_PATH
 from components.postgres_server import PORT
 from components.service import File, memory_folder
 
@@ -39,3 +39,20 @@ def service_file(password: pulumi.Output[str]) -> File:
     and files are given to a container as root's.
     """
     return File(password.apply(lambda value: f"[{_SERVICE}]\npassword={value}\n"))
+
+
+def store_environment(bucket_name: pulumi.Input[str], artifact_access: str) -> dict[str, pulumi.Input[str]]:
+    """The variables by which the image finds the artifact store; the key is in the file that one of them names."""
+    return {
+        "AWS_SHARED_CREDENTIALS_FILE": f"{FILES_PATH}/aws-credentials",
+        "MLFLOW_S3_ENDPOINT_URL": f"http://{ARTIFACT_STORE_ALIAS}:9000",
+        "MLFLOW_STACK_ARTIFACT_ACCESS": artifact_access,
+        "MLFLOW_STACK_BUCKET": bucket_name,
+    }
+
+
+def bucket_file(secret: pulumi.Output[str]) -> File:
+    """A credentials file of S3 with the key of the bucket user."""
+    return File(
+        secret.apply(lambda value: f"[default]\naws_access_key_id = {BUCKET_USER}\naws_secret_access_key = {value}\n")
+    )

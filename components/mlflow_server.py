@@ -8,11 +8,15 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
-from components.mlflow_container import HOME_IN_MEMORY, MLFLOW_UID, database_environment, service_file
+from components.mlflow_container import (
+    HOME_IN_MEMORY,
+    MLFLOW_UID,
+    bucket_file,
+    database_environment,
+    service_file,
+    store_environment,
+)
 from components.naming import (
-    ARTIFACT_STORE_ALIAS,
-    BUCKET_USER,
-    FILES_PATH,
     MLFLOW_ADMIN,
     POSTGRES_RUNTIME,
     TRACKING_SERVER_ALIAS,
@@ -81,12 +85,9 @@ class MlflowServer(pulumi.ComponentResource):
         pool_size, max_overflow = settings.connection_pool
         environment: dict[str, pulumi.Input[str]] = {
             **database_environment(POSTGRES_RUNTIME, args.database_name),
-            "AWS_SHARED_CREDENTIALS_FILE": f"{FILES_PATH}/aws-credentials",
-            "MLFLOW_S3_ENDPOINT_URL": f"http://{ARTIFACT_STORE_ALIAS}:9000",
+            **store_environment(args.bucket_name, settings.artifact_access),
             "MLFLOW_STACK_ALLOWED_HOSTS": ",".join(allowed_hosts(settings, args.naming)),
-            "MLFLOW_STACK_ARTIFACT_ACCESS": settings.artifact_access,
             "MLFLOW_STACK_AUTH": settings.auth,
-            "MLFLOW_STACK_BUCKET": args.bucket_name,
             "MLFLOW_STACK_JOB_RUNNER": str(settings.job_runner).lower(),
             "MLFLOW_STACK_MAX_OVERFLOW": str(max_overflow),
             "MLFLOW_STACK_POOL_SIZE": str(pool_size),
@@ -97,11 +98,7 @@ class MlflowServer(pulumi.ComponentResource):
         }
         files = {
             "pg-service.conf": service_file(args.runtime_password),
-            "aws-credentials": File(
-                args.bucket_user_secret.apply(
-                    lambda secret: f"[default]\naws_access_key_id = {BUCKET_USER}\naws_secret_access_key = {secret}\n"
-                )
-            ),
+            "aws-credentials": bucket_file(args.bucket_user_secret),
             "kek-passphrase": File(args.kek_passphrase),
             "webhook-key": File(args.webhook_key),
         }

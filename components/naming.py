@@ -10,9 +10,9 @@ import pulumi_docker as docker
 
 from components.settings import PROJECT
 
-Role = Literal["postgres", "minio", "migration", "server", "gateway"]
+Role = Literal["postgres", "minio", "migration", "server", "gateway", "gc"]
 
-#: The containers that stay; `migration` runs once and ends.
+#: The containers that stay in every stack; `migration` runs once and ends, `gc` is there with `gcSchedule`.
 SERVICES: tuple[Role, ...] = ("postgres", "minio", "server", "gateway")
 
 #: Aliases under which the services of the usual compose set-up find each other, kept here.

@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel, to_snake
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from components import cron
 from components.errors import Problem, Refusal
 
 PROJECT = "mlflow-stack"
@@ -46,6 +47,9 @@ ENGINES_PER_WORKER = 2
 #: From this version on MLflow's users may share a database with its runs: they have a version table of their own, and
 #: the server can be told to deny what no rule allows.
 OLDEST_WITH_AUTH = (3, 17, 0)
+
+#: The first of our lock files whose image holds what reads a schedule.
+OLDEST_WITH_SCHEDULES = (3, 10, 0)
 
 #: Memory a tracking server needs, in MiB: what is shared by all workers, and what each adds under load.
 SERVER_BASE_MB = 512
@@ -83,10 +87,25 @@ def _bucket_name(value: str) -> str:
     return value
 
 
+def _age(value: str) -> str:
+    if re.fullmatch(r"(?=\d)(\d{1,5}d)?(\d{1,5}h)?(\d{1,5}m)?(\d{1,6}s)?", value) is None:
+        raise PydanticCustomError("age", "must be days, hours, minutes or seconds, such as 30d or 1d12h")
+    return value
+
+
+def _schedule(value: str | None) -> str | None:
+    wrong = cron.problem(value) if value is not None else None
+    if wrong is not None:
+        raise PydanticCustomError("schedule", "{wrong}", {"wrong": wrong})
+    return value
+
+
 Port = Annotated[int, Field(ge=1024, le=65535)]
 #: The Docker daemon publishes it, so it may be one of those that only root may take.
 FrontPort = Annotated[int, Field(ge=1, le=65535)]
 File = Annotated[str | None, Field(max_length=4096)]
+Age = Annotated[str, Field(max_length=32), AfterValidator(_age)]
+Schedule = Annotated[str | None, Field(max_length=256), AfterValidator(_schedule)]
 Image = Annotated[str | None, Field(max_length=512), AfterValidator(_image)]
 
 
@@ -201,6 +220,14 @@ class Settings(BaseModel):
         pattern=r"^[a-z][a-z0-9_]*$",
         description="Database of the backend store; fixed once the stack is up.",
     )
+    bucket_versioning: bool = Field(
+        False,
+        description="Keep what is overwritten or deleted in the bucket as old versions, for `bucketVersionDays`. "
+        "Switched off, what is there stays, old versions too.",
+    )
+    bucket_version_days: int = Field(
+        30, ge=1, le=3650, description="With `bucketVersioning`: days after which an old version is removed for good."
+    )
     artifact_access: Literal["proxied", "direct"] = Field(
         "proxied",
         description="`proxied`: clients need the front door only. `direct`: clients talk to MinIO with a key.",
@@ -210,6 +237,15 @@ class Settings(BaseModel):
         False,
         description="Have MinIO encrypt every new object, and its users, with `objectKey`. Once on it stays on: "
         "without the key nothing of it can be read.",
+    )
+    gc_schedule: Schedule = Field(
+        None,
+        description="When what was deleted longer ago than `gcOlderThan` is removed for good: five fields of cron, "
+        "UTC, such as `30 3 * * 0`; unset: only by `make gc`.",
+    )
+    gc_older_than: Age = Field(
+        "30d",
+        description="With `gcSchedule`: how long something deleted can still be restored, such as `30d` or `1d12h`.",
     )
     data_protection: bool | None = Field(
         None,
@@ -241,6 +277,18 @@ class Settings(BaseModel):
             )
         self._check_exposure()
         self._check_tls()
+        if self.gc_schedule is not None and version_numbers(self.mlflow_version) < OLDEST_WITH_SCHEDULES:
+            raise PydanticCustomError(
+                "together",
+                "needs MLflow {oldest} or newer, and mlflowVersion is {version}",
+                {
+                    "key": "gcSchedule",
+                    "value": self.gc_schedule,
+                    "oldest": ".".join(map(str, OLDEST_WITH_SCHEDULES)),
+                    "version": self.mlflow_version,
+                    "mend": "pulumi config rm gcSchedule, and make gc now and then",
+                },
+            )
         if self.database_name in {"postgres", "template0", "template1"}:
             raise PydanticCustomError(
                 "together",
@@ -442,6 +490,8 @@ ROTATING_KEYS: tuple[str, ...] = (
 _EXAMPLES: dict[str, str] = {
     "bool_parsing": "true",
     "address": "127.0.0.1",
+    "schedule": "'30 3 * * *'",
+    "age": "30d",
 }
 
 

@@ -13,12 +13,13 @@ from components.backend_store import BackendStore, BackendStoreArgs
 from components.credentials import Credentials
 from components.front_door import FrontDoor
 from components.front_door_client import Endpoints
+from components.garbage_collector import GarbageCollector, GarbageCollectorArgs
 from components.gateway import Gateway, GatewayArgs
 from components.image import BuiltImage, PulledImage, base_images, minio_build, mlflow_build
 from components.migration import Migration, MigrationArgs
 from components.minio_server import MinioServer, MinioServerArgs
 from components.mlflow_server import MlflowServer, MlflowServerArgs
-from components.naming import BUCKET_USER, MLFLOW_ADMIN, SERVICES, Naming
+from components.naming import BUCKET_USER, MLFLOW_ADMIN, SERVICES, Naming, Role
 from components.network import Networks, NetworksArgs
 from components.postgres_server import PostgresServer, PostgresServerArgs
 from components.preflight import Checked
@@ -158,6 +159,7 @@ class MlflowStack(pulumi.ComponentResource):
                 console_user_password=secret.console_user_password,
                 server=minio.container,
                 data=minio.volume,
+                version_days=settings.bucket_version_days if settings.bucket_versioning else None,
                 protect=protect,
             ),
             here,
@@ -197,6 +199,15 @@ class MlflowStack(pulumi.ComponentResource):
             ),
             here,
         )
+        collectors = self._collectors(
+            mlflow_image.reference,
+            [networks.artifact, networks.backend],
+            backend_store,
+            artifact_store,
+            migration,
+            here,
+        )
+        self._roles: tuple[Role, ...] = (*SERVICES, *(("gc",) if collectors else ()))
         self._api_host = reachable
         # A refused destroy deletes what comes before the protected resource. This one comes before all others, since
         # nothing depends on it and it depends on all that runs: so nothing is deleted.
@@ -210,7 +221,13 @@ class MlflowStack(pulumi.ComponentResource):
                 pulumi.ResourceOptions(
                     protect=protect,
                     aliases=[pulumi.Alias(name="protection")],
-                    depends_on=[gateway.container, server.container, *artifact_store.ready, *backend_store.ready],
+                    depends_on=[
+                        gateway.container,
+                        server.container,
+                        *(collector.container for collector in collectors),
+                        *artifact_store.ready,
+                        *backend_store.ready,
+                    ],
                 ),
             ),
         )
@@ -223,6 +240,35 @@ class MlflowStack(pulumi.ComponentResource):
             *(resource.urn for resource in (*backend_store.ready, *artifact_store.ready)),
         ).apply(lambda values: self._verify(values[0]))
         self.register_outputs({"trackingUri": door.url})
+
+    def _collectors(
+        self,
+        image: str,
+        networks: list[pulumi.Output[str]],
+        backend_store: BackendStore,
+        artifact_store: ArtifactStore,
+        migration: Migration,
+        opts: pulumi.ResourceOptions,
+    ) -> list[GarbageCollector]:
+        """The garbage collector, where there is a schedule for it."""
+        settings, secret = self._args.settings, self._args.credentials
+        if settings.gc_schedule is None:
+            return []
+        args = GarbageCollectorArgs(
+            naming=self._naming,
+            schedule=settings.gc_schedule,
+            older_than=settings.gc_older_than,
+            image=image,
+            networks=networks,
+            database_name=backend_store.database_name,
+            bucket_name=artifact_store.bucket_name,
+            artifact_access=settings.artifact_access,
+            runtime_password=secret.postgres_runtime_password,
+            bucket_user_secret=secret.bucket_user_secret,
+            migrated=migration.done,
+            after=artifact_store.ready,
+        )
+        return [GarbageCollector("garbage-collector", args, opts)]
 
     def _verify(self, credentials: dict[str, str]) -> bool:
         if not pulumi.runtime.is_dry_run():
@@ -256,7 +302,7 @@ class MlflowStack(pulumi.ComponentResource):
             "minioApiUrl": api_url,
             "artifactRoot": f"s3://{settings.bucket_name}/",
             "clientEnv": client_env,
-            "containers": {role: self._naming.container(role) for role in SERVICES},
+            "containers": {role: self._naming.container(role) for role in self._roles},
             "images": self._images,
             "credentials": secret.as_output(),
         }

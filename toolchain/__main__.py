@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "status": "health, versions, sizes and URLs",
     "logs": "the log of a container",
     "doctor": "what is wrong with this machine or stack, and the line that mends it",
+    "gc": "remove for good what was deleted long ago: runs, models, experiments, and their objects",
     "rotate": "new values for one credential, or for all",
     "upgrade": "go to the version of MLflow that is set, else to the one of this checkout",
     "user": "make a user of MLflow's, or give one a new password, and show the password once",
@@ -83,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
                 "--reset", action="store_true", default=reset, help="a new password for a user who is there"
             )
         _name_backup(name, command)
+        if name == "gc":
+            older_than = os.environ.get("OLDER_THAN") or "30d"
+            how_long = "how long ago something must have been deleted (default: %(default)s)"
+            command.add_argument("--older-than", default=older_than, metavar="TIME", help=how_long)
+            dry = os.environ.get("DRY") == "1"
+            command.add_argument("--dry", action="store_true", default=dry, help="only say what would go (DRY=1)")
         if name == "update":
             back = os.environ.get("BACK", "") == "1"
             command.add_argument(
@@ -138,6 +145,7 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         doctor,
         engine_stop,
         env,
+        gc,
         init,
         logs,
         prepare,
@@ -166,6 +174,7 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         "doctor": lambda: doctor.run(stack),
         "rotate": lambda: rotate.run(stack, given.name),
         "upgrade": lambda: upgrade.run(stack),
+        "gc": lambda: gc.run(open_session(stack), given.older_than, dry=given.dry),
         "user": lambda: user.run(open_session(stack), given.name, reset=given.reset),
         "backup": lambda: backup.run(open_session(stack), given.to, given.s3_file),
         "restore": lambda: restore.run(stack, _wanted(given), overwrite=given.overwrite),

@@ -76,6 +76,16 @@ class Deployment:
         operations: list[dict[str, Any]] = self.raw.get("pending_operations") or []
         return [Pending(str(entry["type"]), _resource(entry["resource"])) for entry in operations]
 
+    def images(self, *types: str) -> list[str]:
+        """The references of its images of some types: `IMAGE`, built here, and `REMOTE_IMAGE`."""
+        field = {IMAGE: "imageName", REMOTE_IMAGE: "name"}
+        found: list[str] = []
+        for entry in self.raw.get("resources") or []:
+            if entry["type"] in types:
+                outputs: dict[str, Any] = entry.get("outputs") or {}
+                found.append(str(outputs.get(field[entry["type"]], "")))
+        return [reference for reference in found if reference]
+
     def of_type(self, *types: str) -> Iterator[Resource]:
         """The resources of some types that exist for the provider."""
         return (resource for resource in self.resources if resource.type in types and resource.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 LABEL: Final = "mlflow-stack"
 
 #: The order in which people think of the parts.
-ROLES: Final = ("gateway", "server", "migration", "minio", "postgres")
+ROLES: Final = ("gateway", "server", "gc", "migration", "minio", "postgres")
 
-#: Those that stay; `migration` runs once and ends.
-SERVICES: Final = ("gateway", "server", "minio", "postgres")
+#: Those that stay; `migration` runs once and ends. `gc` is there with a schedule for it only.
+SERVICES: Final = ("gateway", "server", "gc", "minio", "postgres")
 
 #: Role of the job that encrypts anew, in the middle of a rotation.
 REKEY: Final = "rekey"
@@ -30,8 +30,20 @@ REKEY: Final = "rekey"
 #: Role of the job that makes, checks or restores a backup.
 BACKUP: Final = "backup-job"
 
-#: Roles of the jobs that Pulumi does not know (for the last, see `components.upgrade.job`).
-_JOBS: Final = frozenset({REKEY, BACKUP, "upgrade"})
+#: Role of a garbage collection that was asked for.
+GC_JOB: Final = "gc-job"
+
+#: Role of an import.
+IMPORT_JOB: Final = "import-job"
+
+#: Role of a step of an upgrade (see `components.upgrade.job`).
+UPGRADE_JOB: Final = "upgrade"
+
+#: Roles of containers that run once beside the others, and that Pulumi knows nothing of.
+JOBS: Final = (REKEY, BACKUP, GC_JOB, IMPORT_JOB, UPGRADE_JOB)
+
+#: Those that are of no use when the command that started them is gone.
+_CUT_OFF: Final = (REKEY, UPGRADE_JOB)
 
 #: Ending of the role of a container that is never started.
 _FILES: Final = "-files"
@@ -102,8 +114,27 @@ class Objects:
         for container in found:
             if role(container) == BACKUP and container.status == "running":
                 raise self.at_work()
-            if role(container) in _JOBS:
+            if role(container) in _CUT_OFF:
                 container.remove(force=True, v=True)
+        self.forget_containers()
+        self.remove_ended_jobs()
+
+    def remove_ended_jobs(self) -> None:
+        """Remove jobs that ended, or never began, and that whoever started them could not remove."""
+        for container in self.containers:
+            if role(container) in JOBS and container.status != "running":
+                container.remove(force=True, v=True)
+        self.forget_containers()
+
+    def remove_layers(self, filters: Mapping[str, bool | str | list[str]]) -> None:
+        """Remove images without a name, as few as Docker's filters let through."""
+        from docker.errors import APIError  # noqa: PLC0415 - see connect()
+
+        with suppress(APIError):  # another one is at it
+            self.client.images.prune(filters=dict(filters))
+
+    def forget_containers(self) -> None:
+        """Look anew at what containers there are, the next time that it is asked."""
         self.__dict__.pop("containers", None)
 
     def at_work(self) -> RefusedError:
@@ -156,6 +187,8 @@ def is_well(container: Container) -> bool:
     """Whether a container is as it should be: a service healthy, a job ended well, one with files there."""
     if holds_files(container):
         return health(container) == "created"
+    if role(container) in JOBS:
+        return health(container) in {"created", "running", "exited (0)"}
     if role(container) == "migration":
         return health(container) == "exited (0)"
     return health(container) in {"healthy", "running"}

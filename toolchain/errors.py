@@ -9,6 +9,9 @@ DONE: Final = 0
 FAILED: Final = 1
 REFUSED: Final = 2
 
+#: What stands between an error and the command that mends it.
+MEND: Final = ". mend: "
+
 
 class ToolchainError(Exception):
     """A command can't go on.
@@ -28,7 +31,7 @@ class ToolchainError(Exception):
             wrong: What is wrong with it, and the limit it breaks.
             mend: The command that mends it.
         """
-        super().__init__(f"{key}: {value}: {wrong}. mend: {mend}")
+        super().__init__(f"{key}: {value}: {wrong}{MEND}{mend}")
 
 
 class RefusedError(ToolchainError):
@@ -39,3 +42,19 @@ class RefusedError(ToolchainError):
 
 class FailedError(ToolchainError):
     """A step ran and failed; what was done before it stands, and the next run goes on from there."""
+
+
+def repeated(line: str, *, refused: bool) -> RefusedError | FailedError | None:
+    """Give the error that a program of ours said in a container, which has the same shape; None where it has not.
+
+    Args:
+        line: What it said.
+        refused: Whether it declined before anything was touched.
+    """
+    kind = RefusedError if refused else FailedError
+    try:
+        key, value, rest = line.split(": ", 2)
+    except ValueError:
+        return None
+    wrong, mends, mend = rest.partition(MEND)
+    return kind(key, value, wrong, mend) if mends else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from toolchain import deployment, inside, locks, missing, rotation
 from toolchain.deployment import Deployment, Pending, Resource
-from toolchain.docker_objects import SERVICES, Objects, health, role
+from toolchain.docker_objects import JOBS, SERVICES, Objects, health, role
 from toolchain.errors import FailedError, RefusedError
 from toolchain.say import Step, say
 from toolchain.session import Session
@@ -108,7 +108,7 @@ def _refuse_foreign(session: Session, state: Deployment, objects: Objects) -> No
     known = {resource.id for resource in state.resources} | {operation.resource.name for operation in state.pending}
     names = {resource.name for resource in state.of_type(deployment.CONTAINER)}
     for container in objects.containers:
-        if container.id in known or container.name in known:
+        if container.id in known or container.name in known or role(container) in JOBS:
             continue
         if container.name in names:
             continue  # made by hand in place of one that the state knows: `missing.make_way` sees to it

@@ -63,6 +63,13 @@ TABLE: dict[str, tuple[str, Touched]] = {
     "allowArtifactsPastAuth": ("true", {}),
     "dataProtection": ("true", {}),
     "objectEncryption": ("true", _and_files(MINIO)),
+    "bucketVersioning": ("true", {"S3BucketVersioning:versioning": "create", "IlmPolicy:rules": "create"}),
+    "bucketVersionDays": ("7", {}),
+    "gcSchedule": (
+        "30 3 * * 0",
+        {"Container:gc": "create", "Container:gc-files": "create", "Volume:gc-files": "create"},
+    ),
+    "gcOlderThan": ("7d", {}),
     "objectKey": ("", {}),
     "backupKey": ("", {}),
     # credentials

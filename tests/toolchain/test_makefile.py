@@ -31,6 +31,7 @@ TARGETS = {
     "rotate",
     "upgrade",
     "user",
+    "gc",
     "ca",
     "backup",
     "restore",

@@ -296,6 +296,29 @@ def test_direct_access_publishes_the_api_and_tells_clients_the_key() -> None:
     assert recorded.outputs["clientEnv"]["AWS_SECRET_ACCESS_KEY"] == recorded.outputs["credentials"]["bucketUserSecret"]
 
 
+def test_old_versions_of_objects_are_kept_only_when_asked_for_and_expire(default: Recorded) -> None:
+    assert not default.all("minio:index/s3BucketVersioning:S3BucketVersioning")
+    recorded = run_stack({"bucketVersioning": "true", "bucketVersionDays": "7"})
+    versioning = recorded.of("minio:index/s3BucketVersioning:S3BucketVersioning", "versioning").inputs
+    assert versioning["versioningConfiguration"]["status"] == "Enabled"
+    (rule,) = recorded.of("minio:index/ilmPolicy:IlmPolicy", "rules").inputs["rules"]
+    assert rule == {"id": "old-versions", "expiration": "DeleteMarker", "noncurrentVersionExpirationDays": 7}
+
+
+def test_the_garbage_collector_is_there_only_with_a_schedule_and_has_the_rights_of_the_server(
+    default: Recorded,
+) -> None:
+    assert "gc" not in default.all(CONTAINER)
+    recorded = run_stack({"gcSchedule": "30 3 * * 0", "gcOlderThan": "7d"})
+    collector = recorded.of(CONTAINER, "gc").inputs
+    assert collector["command"] == ["gc-schedule", "30 3 * * 0", "7d"]
+    files = {Path(each["file"]).name for each in recorded.of(CONTAINER, "gc-files").inputs["uploads"]}
+    assert files == {"pg-service.conf", "aws-credentials"}, "neither a login nor a key of MLflow's"
+    assert _envs(recorded, "gc")["PGUSER"] == "mlflowuser"
+    assert collector["wait"] is True
+    assert recorded.outputs["containers"]["gc"] == "mlflow-dev-gc"
+
+
 def test_a_policy_names_one_bucket_and_is_sorted(default: Recorded) -> None:
     for name in ("bucket-user-policy", "console-user-policy"):
         text: str = default.of("minio:index/iamPolicy:IamPolicy", name).inputs["policy"]

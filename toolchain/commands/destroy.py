@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import Any
 
 from toolchain import contents, deploy, deployment, engine, heal
 from toolchain.commands import init
 from toolchain.deployment import Deployment
-from toolchain.docker_objects import Objects
+from toolchain.docker_objects import JOBS, Objects, role
 from toolchain.errors import DONE, RefusedError
 from toolchain.say import say
 from toolchain.session import Session
@@ -29,7 +28,7 @@ def run(session: Session, *, yes: bool) -> int:
     if not state.resources and not state.pending:
         return _nothing_known(session, objects)
     _refuse_protected(session, state)
-    images = _images(state)
+    images = state.images(deployment.IMAGE, deployment.REMOTE_IMAGE)
     _confirm(session, objects, yes=yes)
     heal.clear_locks(session)
     _drop_pending(session, state, objects)
@@ -100,18 +99,6 @@ def _confirm(session: Session, objects: Objects, *, yes: bool) -> None:
         raise RefusedError("destroy", session.stack, "was not confirmed; nothing was touched", mend)
 
 
-def _images(state: Deployment) -> list[str]:
-    """References of the images that the stack ran."""
-    found: list[str] = []
-    for entry in state.raw.get("resources") or []:
-        outputs: dict[str, Any] = entry.get("outputs") or {}
-        if entry["type"] == deployment.IMAGE:
-            found.append(str(outputs.get("imageName", "")))
-        elif entry["type"] == deployment.REMOTE_IMAGE:
-            found.append(str(outputs.get("name", "")))
-    return [reference for reference in found if reference]
-
-
 def _drop_pending(session: Session, state: Deployment, objects: Objects) -> None:
     """Put aside operations that were interrupted: a container that is half made holds networks and volumes."""
     if state.pending:
@@ -129,7 +116,7 @@ def _sweep(state: Deployment, objects: Objects) -> None:
     known |= {operation.resource.name for operation in state.pending}
     with suppress(NotFound):
         for container in objects.containers:
-            if container.name in known:
+            if container.name in known or role(container) in JOBS:
                 container.remove(force=True, v=True)
                 say(f"  removed: container {container.name}")
     for kind, found in (("network", objects.networks), ("volume", objects.volumes)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from toolchain import deploy, heal, inside, policies, rotation, upgrade
+from toolchain import deploy, deployment, heal, inside, policies, rotation, superseded, upgrade
 from toolchain.commands import init
 from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
@@ -35,10 +35,14 @@ def deploy_stack(session: Session) -> int:
 
     Where an upgrade fails, what served before serves again.
     """
-    rotation.encrypt_anew(session, Objects(session.name))
+    objects = Objects(session.name)
+    rotation.encrypt_anew(session, objects)
+    before = deployment.load(session)
     code = upgrade.deploy_or_go_back(session, _deploy_and_mend)
     if code == DONE and (rotated := rotation.end(session)):
         say(f"  the old values are refused, and forgotten: {', '.join(rotated)}")
+    if code == DONE:
+        superseded.clear(objects, before, deployment.load(session))
     return code
 
 

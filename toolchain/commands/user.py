@@ -7,11 +7,10 @@ from typing import Any, Final
 
 from toolchain import engine
 from toolchain.docker_objects import Objects
-from toolchain.errors import DONE, REFUSED, FailedError, RefusedError
+from toolchain.errors import DONE, MEND, REFUSED, FailedError, RefusedError, repeated
 from toolchain.session import Session
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
-_MEND: Final = ". mend: "
 
 
 def run(session: Session, name: str, *, reset: bool) -> int:
@@ -43,15 +42,8 @@ def run(session: Session, name: str, *, reset: bool) -> int:
 
 
 def _error(name: str, said: str, *, refused: bool) -> RefusedError | FailedError:
-    """The server's own line, which has the shape of ours."""
-    line = next((line for line in reversed(said.splitlines()) if _MEND in line), "")
-    kind = RefusedError if refused else FailedError
-    try:
-        key, value, rest = line.split(": ", 2)
-    except ValueError:
-        return FailedError("NAME", name, "the server could not do it", "make logs")
-    wrong, _, mend = rest.partition(_MEND)
-    return kind(key, value, wrong, mend)
+    line = next((line for line in reversed(said.splitlines()) if MEND in line), "")
+    return repeated(line, refused=refused) or FailedError("NAME", name, "the server could not do it", "make logs")
 
 
 def _summary(session: Session, name: str, password: str, *, reset: bool) -> str:

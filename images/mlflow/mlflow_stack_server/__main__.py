@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
@@ -15,7 +16,12 @@ usage: mlflow-stack-server MODE
   migrate   bring the database to this MLflow's schema, as the owner role
   rekey     encrypt anew what is encrypted in the database, with the keys put into /home/mlflow
   user NAME [--reset]   make a user, or give one a new password, and print the password
+  gc OLDER_THAN [--dry] [--wait SECONDS]   remove for good what was deleted that long ago
+  gc-schedule SCHEDULE OLDER_THAN         the same by five fields of cron, UTC
 """
+
+_MODES = {"serve": "serve", "migrate": "migrate", "rekey": "rekey"}
+"""Modes without arguments → the module that runs them."""
 
 
 def main() -> int:
@@ -25,32 +31,29 @@ def main() -> int:
         sys.stdout.write(USAGE)
         return 0
     try:
-        if mode == "user" and arguments and arguments[1:] in ([], ["--reset"]):
-            from mlflow_stack_server import add_user  # noqa: PLC0415  (each mode loads what it needs)
-
-            add_user.run(settings.read(os.environ), arguments[0], reset=len(arguments) > 1)
-        elif arguments:
-            sys.stderr.write(USAGE)
-            return EXIT_REFUSED
-        elif mode == "serve":
-            from mlflow_stack_server import serve  # noqa: PLC0415
-
-            serve.run(settings.read(os.environ))
-        elif mode == "migrate":
-            from mlflow_stack_server import migrate  # noqa: PLC0415
-
-            migrate.run(settings.read(os.environ))
-        elif mode == "rekey":
-            from mlflow_stack_server import rekey  # noqa: PLC0415
-
-            rekey.run(settings.read(os.environ))
-        else:
-            sys.stderr.write(USAGE)
-            return EXIT_REFUSED
+        return _run(mode, arguments)
     except LauncherError as error:
         sys.stdout.flush()
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+
+
+def _run(mode: str, arguments: list[str]) -> int:
+    """Run a mode; each loads what it needs."""
+    given = settings.read(os.environ)
+    if mode == "user" and arguments and arguments[1:] in ([], ["--reset"]):
+        from mlflow_stack_server import add_user  # noqa: PLC0415
+
+        add_user.run(given, arguments[0], reset=len(arguments) > 1)
+        return 0
+    if mode in ("gc", "gc-schedule"):
+        from mlflow_stack_server.garbage import cli  # noqa: PLC0415
+
+        return cli.main(given, mode, arguments)
+    if arguments or mode not in _MODES:
+        sys.stderr.write(USAGE)
+        return EXIT_REFUSED
+    importlib.import_module(f"mlflow_stack_server.{_MODES[mode]}").run(given)
     return 0
 
 

@@ -71,6 +71,21 @@ def load(environment: MutableMapping[str, str] = os.environ, *, serving: bool) -
             environment[key_file.variable] = _read(path)
 
 
+def load_stores(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Take those of both stores, and no key of MLflow's, into the environment of this process.
+
+    Args:
+        environment: Changed in place.
+
+    Raises:
+        RefusedError: a file is missing, unreadable, or empty.
+    """
+    load(environment, serving=False)
+    path = Path(environment.get("MLFLOW_STACK_FILES", str(DIRECTORY))) / "aws-credentials"
+    _read(path)
+    environment[PATH_FILES[path.name]] = str(path)
+
+
 def _read(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8").strip("\r\n")

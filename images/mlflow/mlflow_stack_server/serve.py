@@ -31,6 +31,17 @@ if TYPE_CHECKING:
 
 ARTIFACT_ROOT_PROXIED = "mlflow-artifacts:/"
 
+OUR_ENVIRONMENT = {
+    # Path-style addressing for a store without wildcard DNS, and a region for the signature.
+    "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A database that does not answer must become an error, not a thread that waits for ever.
+    "PGCONNECT_TIMEOUT": "10",
+}
+"""What we set beside what `mlflow server` does, unless it is set already."""
+
 FLASK_THREADS = 10
 """Threads of a worker for an MLflow that is a WSGI application alone, as many as a pool of defaults has connections."""
 
@@ -85,13 +96,13 @@ def mlflow_environment(settings: Settings) -> dict[str, str]:
 
     Held to MLflow's own `_run_server` by a test.
     """
-    root = f"s3://{settings.bucket}/"
     environment = {
         "_MLFLOW_SERVER_FILE_STORE": DATABASE_URI,
         "_MLFLOW_SERVER_REGISTRY_STORE": DATABASE_URI,
         "_MLFLOW_SERVER_BOOT_ID": uuid.uuid4().hex,
         "_MLFLOW_IN_JOB_EXECUTOR": "false",
         "_MLFLOW_SGI_NAME": "uvicorn",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": artifact_root(settings),
         "MLFLOW_ENABLE_WORKSPACES": os.environ.get("MLFLOW_ENABLE_WORKSPACES", "false"),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": str(settings.job_runner).lower(),
         "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(settings.pool_size),
@@ -99,11 +110,8 @@ def mlflow_environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed_hosts(settings.allowed_hosts)),
     }
     if settings.proxied:
-        environment["_MLFLOW_SERVER_ARTIFACT_ROOT"] = ARTIFACT_ROOT_PROXIED
         environment["_MLFLOW_SERVER_SERVE_ARTIFACTS"] = "true"
-        environment["_MLFLOW_SERVER_ARTIFACT_DESTINATION"] = root
-    else:
-        environment["_MLFLOW_SERVER_ARTIFACT_ROOT"] = root
+        environment["_MLFLOW_SERVER_ARTIFACT_DESTINATION"] = f"s3://{settings.bucket}/"
     if settings.auth:
         environment |= users.environment(settings)
         if settings.job_runner:  # by this its jobs come back in
@@ -113,17 +121,14 @@ def mlflow_environment(settings: Settings) -> dict[str, str]:
     if settings.job_runner:
         shared = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108  (as MLflow does)
         environment["_MLFLOW_HUEY_STORAGE_PATH"] = tempfile.mkdtemp(prefix="mlflow-huey-", dir=shared)
-    # Ours: path-style addressing for a store without wildcard DNS, and a region for the signature.
-    for name, value in (
-        ("MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE", "path"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-        ("MLFLOW_DISABLE_TELEMETRY", "true"),
-        # A database that does not answer must become an error, not a thread that waits for ever.
-        ("PGCONNECT_TIMEOUT", "10"),
-    ):
+    for name, value in OUR_ENVIRONMENT.items():
         environment[name] = os.environ.get(name, value)
     return environment
+
+
+def artifact_root(settings: Settings) -> str:
+    """Return the URI below which MLflow puts what is in new experiments."""
+    return ARTIFACT_ROOT_PROXIED if settings.proxied else f"s3://{settings.bucket}/"
 
 
 def allowed_hosts(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,0 +1,158 @@
+"""Jobs that run once beside a running tracking server, in its own image, with its own rights and no more.
+
+The container is hardened like those that Pulumi makes (see `components/service.py`), and gets no file of its own: it
+reads those of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from toolchain.docker_objects import JOBS, LABEL, Objects
+from toolchain.errors import RefusedError
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+_FILES_PATH: Final = "/run/mlflow-stack"
+_NETWORKS: Final = ("backend", "artifact")
+_PARTS: Final = frozenset({"app", *_NETWORKS})
+_MEMORY: Final = "1g"
+_TMP: Final = {"/tmp": "rw,noexec,nosuid,nodev,size=64m,mode=1777"}  # noqa: S108 - in the container
+_MAX_PROCESSES: Final = 4096
+_STOP_SECONDS: Final = 30
+
+
+def server_of(objects: Objects, why: str) -> Container:
+    """Give the running tracking server of a stack.
+
+    Args:
+        objects: The stack's.
+        why: What it is needed for.
+
+    Raises:
+        RefusedError: It does not run.
+    """
+    server = objects.container("server")
+    if server is None or server.status != "running":
+        raise RefusedError("server", "not running", why, f"make up STACK={objects.stack}")
+    return server
+
+
+@contextmanager
+def created(
+    objects: Objects,
+    role: str,
+    command: Sequence[str],
+    *,
+    folders: Sequence[str] = (),
+    uid: int | None = None,
+    networks: Sequence[str] = (),
+    on_host: bool = False,
+    room: bool = False,
+) -> Generator[Container]:
+    """A container for a job, not started yet, on the networks of both stores; removed when the block is left.
+
+    Args:
+        objects: The stack's.
+        role: Of the job: one of `JOBS`.
+        command: A mode of the image, with its arguments; no secret among them.
+        folders: Folders of the Docker host, each as `FOLDER:WHERE:ro`.
+        uid: Whose processes they are; None for the user of the image.
+        networks: Parts of the stack, or names of networks, that it joins beside those of the stores.
+        on_host: Let it see the network of the Docker host, and the stores by their ports there, instead of networks.
+        room: Give it a volume of its own as `/tmp`, which goes with it, instead of a folder in memory.
+
+    Raises:
+        RefusedError: The server does not run, or such a job is at work.
+    """
+    from docker.types import LogConfig, Mount, Ulimit  # noqa: PLC0415 - see docker_objects.connect()
+
+    if role not in JOBS:
+        raise ValueError(role)
+    server = server_of(objects, "the job runs beside it, in its image")
+    objects.remove_ended_jobs()
+    running = objects.container(role)
+    if running is not None:
+        raise RefusedError(role, str(running.name), "is at work already", f"docker logs -f {running.name}, and wait")
+    config: dict[str, Any] = server.attrs["Config"]
+    user = config["User"] if uid is None else f"{uid}:{uid}"
+    first, *others = (f"mlflow-{objects.stack}-{part}" if part in _PARTS else part for part in (*_NETWORKS, *networks))
+    container = objects.client.containers.create(
+        config["Image"],
+        list(command),
+        name=f"mlflow-{objects.stack}-{role}",
+        environment=[*config["Env"], *(_by_ports(objects) if on_host else ())],
+        user=user,
+        network=first if not on_host else "host",
+        volumes=[f"mlflow-{objects.stack}-server-files:{_FILES_PATH}:ro", *folders],
+        labels={f"{LABEL}.project": LABEL, f"{LABEL}.stack": objects.stack, f"{LABEL}.role": role},
+        tmpfs={"/home/mlflow": _home(user)} if room else {**_TMP, "/home/mlflow": _home(user)},
+        mounts=[Mount(target="/tmp", source=None, type="volume")] if room else [],  # noqa: S108 - in the container
+        read_only=True,
+        mem_limit=_MEMORY,
+        memswap_limit=_MEMORY,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges:true"],
+        ulimits=[Ulimit(name="nproc", soft=_MAX_PROCESSES, hard=_MAX_PROCESSES)],
+        log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
+        init=True,
+    )
+    try:
+        for network in () if on_host else others:
+            objects.client.networks.get(network).connect(container)
+        yield container
+    finally:
+        container.remove(force=True, v=True)
+        objects.forget_containers()
+
+
+def _by_ports(objects: Objects) -> list[str]:
+    """Variables by which a process on the Docker host finds the stores."""
+
+    def port(role: str, internal: str) -> str:
+        container = objects.container(role)
+        ports: dict[str, Any] = container.attrs["NetworkSettings"]["Ports"] if container is not None else {}
+        if not ports.get(internal):
+            raise RefusedError(role, "not running", "the job needs it", f"make up STACK={objects.stack}")
+        return str(ports[internal][0]["HostPort"])
+
+    return [
+        "PGHOST=127.0.0.1",
+        f"PGPORT={port('postgres', '5432/tcp')}",
+        f"MLFLOW_S3_ENDPOINT_URL=http://127.0.0.1:{port('minio', '9000/tcp')}",
+    ]
+
+
+@contextmanager
+def stopped(objects: Objects) -> Generator[None]:
+    """Have the tracking server stopped while the block runs: nobody writes meanwhile."""
+    server = server_of(objects, "it is stopped for the job")
+    server.stop(timeout=_STOP_SECONDS)
+    try:
+        yield
+    finally:
+        server.start()
+
+
+def _home(user: str) -> str:
+    uid = user.partition(":")[0]
+    return f"rw,noexec,nosuid,nodev,size=16m,mode=0700,uid={uid},gid={uid}"
+
+
+def run(container: Container) -> Iterator[str]:
+    """Start a job and give the lines that it prints, as they come; they end with it."""
+    container.start()
+    pending = b""
+    for chunk in container.logs(stream=True, follow=True):
+        *lines, pending = (pending + chunk).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
+    if pending:
+        yield pending.decode(errors="replace")
+
+
+def exit_code(container: Container) -> int:
+    """Wait for a job that has printed all to end, and give its exit code."""
+    return int(container.wait(timeout=60)["StatusCode"])
