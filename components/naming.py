@@ -10,7 +10,7 @@ import pulumi_docker as docker
 
 from components.settings import PROJECT
 
-Role = Literal["postgres", "minio", "migration", "server", "gateway", "gc"]
+Role = Literal["postgres", "minio", "migration", "server", "gateway", "gc", "backup"]
 
 #: The containers that stay in every stack; `migration` runs once and ends, `gc` is there with `gcSchedule`.
 SERVICES: tuple[Role, ...] = ("postgres", "minio", "server", "gateway")

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.alias_generators import to_camel, to_snake
 
-from components import in_use
+from components import backup_place, in_use
+from components.backup import BACKUP_UID
 from components.errors import Problem, Refusal
 from components.image import PROJECT_DIR, BaseImages, Build, base_images, minio_build, mlflow_build
 from components.naming import Naming, Role
@@ -127,6 +128,7 @@ def check(
     problems = [
         *_version(settings),
         *_certificate(settings),
+        *_backup_target(settings, client),
         *_encrypting_keys(plain, used),
         *_object_encryption(settings, plain, used),
         *_fixed_settings(settings, naming, client),
@@ -168,6 +170,34 @@ def _object_encryption(settings: Settings, plain: Mapping[str, str], used: Mappi
         mend = "put the value before back; pulumi stack output credentials --show-secrets has it"
         problems.append(Problem("objectKey", "(hidden)", wrong, mend))
     return problems
+
+
+def _backup_target(settings: Settings, client: DockerClient) -> list[Problem]:
+    """Where backups go: a folder that is there and may be written by their container, or an S3's profile."""
+    target = settings.backup_target
+    if target is None:
+        return []
+    if settings.backup_s3_file is not None:
+        try:
+            backup_place.s3(target, Path(settings.backup_s3_file))
+        except ValueError as error:
+            mend = "pulumi config set backupS3File /path/to/profile"
+            return [Problem("backupS3File", settings.backup_s3_file, str(error), mend)]
+    elif client.api.base_url.startswith("http+docker://"):  # the folders of another machine we can't see
+        return _backup_folder(target)
+    return []
+
+
+def _backup_folder(target: str) -> list[Problem]:
+    mend = f"sudo install -d -m 0700 -o {BACKUP_UID} -g {BACKUP_UID} {target}"
+    try:
+        found = Path(target).stat()
+    except OSError:
+        return [Problem("backupTarget", target, "there is no such folder on the Docker host", mend)]
+    if found.st_uid != BACKUP_UID and not found.st_mode & 0o002:
+        wrong = f"user {BACKUP_UID}, who makes the backups, may not write there"
+        return [Problem("backupTarget", target, wrong, mend)]
+    return []
 
 
 def _certificate(settings: Settings) -> list[Problem]:

@@ -96,6 +96,7 @@ class ServiceArgs:
         probe: Shell command that succeeds when the service is ready; `None` for a job that runs once.
         files: File name → file, under `FILES_PATH`.
         volumes: Path in the container → volume.
+        folders: Path in the container → folder of the Docker host.
         tmpfs: Path in the container → mount options (see `memory_folder`). Nothing else but `volumes` can be written.
         capabilities: Capabilities that it needs; all others are dropped.
         stop_seconds: Grace between the stop signal and the kill.
@@ -114,6 +115,7 @@ class ServiceArgs:
     files: Mapping[str, File] = field(default_factory=dict[str, File])
     ports: Sequence[PublishedPort] = ()
     volumes: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
+    folders: Mapping[str, str] = field(default_factory=dict[str, str])
     tmpfs: Mapping[str, str] = field(default_factory=lambda: dict(_TMP))
     capabilities: Sequence[str] = ()
     stop_signal: str | None = None
@@ -132,6 +134,10 @@ def service_container(args: ServiceArgs, opts: pulumi.ResourceOptions) -> docker
     volumes = [
         docker.ContainerVolumeArgs(container_path=path, volume_name=volume)
         for path, volume in sorted(args.volumes.items())
+    ]
+    volumes += [
+        docker.ContainerVolumeArgs(container_path=path, host_path=folder)
+        for path, folder in sorted(args.folders.items())
     ]
     is_job = args.probe is None
     return docker.Container(

@@ -81,6 +81,27 @@ def _image(value: str | None) -> str | None:
     return value
 
 
+#: The limits of the five fields of a schedule (crontab(5)).
+_CRON = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+
+
+def _schedule(value: str) -> str:
+    fields = value.split()
+    for field, (low, high) in zip(fields, _CRON, strict=False):
+        for part in field.split(","):
+            span = re.fullmatch(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/[1-9]\d?)?", part)
+            ends = [int(number) for number in span.groups() if number] if span else [-1]
+            if ends != sorted(ends) or any(not low <= number <= high for number in ends):
+                raise PydanticCustomError(
+                    "schedule", "must be minute, hour, day, month and weekday as in crontab(5), such as 0 3 * * *"
+                )
+    if len(fields) != len(_CRON):
+        raise PydanticCustomError(
+            "schedule", "must be minute, hour, day, month and weekday as in crontab(5), such as 0 3 * * *"
+        )
+    return " ".join(fields)
+
+
 def _bucket_name(value: str) -> str:
     if ".." in value or re.fullmatch(r"\d+\.\d+\.\d+\.\d+", value):
         raise PydanticCustomError("bucket", "must not hold '..' or look like an IP address")
@@ -247,6 +268,24 @@ class Settings(BaseModel):
         "30d",
         description="With `gcSchedule`: how long something deleted can still be restored, such as `30d` or `1d12h`.",
     )
+    backup_target: str | None = Field(
+        None,
+        max_length=1024,
+        pattern=r"^(/\S+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?)$",
+        description="Where backups go by themselves: a folder of the Docker host that user 10004 may write to, or "
+        "`s3://BUCKET/PREFIX` with `backupS3File`; unset: `make backup` alone makes them.",
+    )
+    backup_s3_file: File = Field(
+        None, description="With a `backupTarget` in an S3: a file with an AWS profile, on the machine that runs `up`."
+    )
+    backup_schedule: Annotated[str, AfterValidator(_schedule)] = Field(
+        "0 3 * * *",
+        max_length=100,
+        description="With `backupTarget`: when, as cron says it (minute, hour, day, month, weekday), in UTC.",
+    )
+    backup_keep: int = Field(
+        7, ge=1, le=1000, description="With `backupTarget`: how many backups stay; older ones are removed."
+    )
     data_protection: bool | None = Field(
         None,
         description="Refuse to destroy or replace what holds data (volumes, database, bucket), until this is `false` "
@@ -277,6 +316,7 @@ class Settings(BaseModel):
             )
         self._check_exposure()
         self._check_tls()
+        self._check_backup()
         if self.gc_schedule is not None and version_numbers(self.mlflow_version) < OLDEST_WITH_SCHEDULES:
             raise PydanticCustomError(
                 "together",
@@ -358,6 +398,25 @@ class Settings(BaseModel):
                     "has no effect without tls: {mode}",
                     {"key": key, "value": value, "mode": mode, "mend": f"pulumi config rm {key}"},
                 )
+
+    def _check_backup(self) -> None:
+        in_s3 = self.backup_target is not None and self.backup_target.startswith("s3://")
+        if in_s3 and self.backup_s3_file is None:
+            raise PydanticCustomError(
+                "together",
+                "this key is needed with a backupTarget in an S3",
+                {
+                    "key": "backupS3File",
+                    "value": "(not set)",
+                    "mend": "pulumi config set backupS3File /path/to/profile",
+                },
+            )
+        if self.backup_s3_file is not None and not in_s3:
+            raise PydanticCustomError(
+                "together",
+                "has no effect without a backupTarget in an S3",
+                {"key": "backupS3File", "value": self.backup_s3_file, "mend": "pulumi config rm backupS3File"},
+            )
 
     def protects_data(self, stack: str) -> bool:
         """Whether the data of a stack of that name may not be destroyed."""

@@ -10,12 +10,13 @@ import pulumi_docker as docker
 from components import verification
 from components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from components.backend_store import BackendStore, BackendStoreArgs
+from components.backup import Backup, BackupArgs
 from components.credentials import Credentials
 from components.front_door import FrontDoor
 from components.front_door_client import Endpoints
 from components.garbage_collector import GarbageCollector, GarbageCollectorArgs
 from components.gateway import Gateway, GatewayArgs
-from components.image import BuiltImage, PulledImage, base_images, minio_build, mlflow_build
+from components.image import BuiltImage, PulledImage, backup_build, base_images, minio_build, mlflow_build
 from components.migration import Migration, MigrationArgs
 from components.minio_server import MinioServer, MinioServerArgs
 from components.mlflow_server import MlflowServer, MlflowServerArgs
@@ -83,6 +84,8 @@ class MlflowStack(pulumi.ComponentResource):
             "server": mlflow_image,
             "gateway": gateway_image,
         }
+        if settings.backup_target:
+            images["backup"] = BuiltImage("backup", backup_build(bases), here)
         self._images = {role: image.reference for role, image in images.items()}
         # No container before every image: a build that fails leaves nothing behind.
         built = list(images.values())
@@ -207,7 +210,29 @@ class MlflowStack(pulumi.ComponentResource):
             migration,
             here,
         )
-        self._roles: tuple[Role, ...] = (*SERVICES, *(("gc",) if collectors else ()))
+        backups = (
+            [
+                Backup(
+                    "backup",
+                    BackupArgs(
+                        naming=naming,
+                        settings=settings,
+                        image=images["backup"].reference,
+                        networks=[networks.app, networks.artifact, networks.backend],
+                        credentials=secret.as_output(),
+                        after=[images["backup"], migration, *artifact_store.ready],
+                    ),
+                    here,
+                )
+            ]
+            if settings.backup_target
+            else []
+        )
+        self._roles: tuple[Role, ...] = (
+            *SERVICES,
+            *(("gc",) if collectors else ()),
+            *(("backup",) if backups else ()),
+        )
         self._api_host = reachable
         # A refused destroy deletes what comes before the protected resource. This one comes before all others, since
         # nothing depends on it and it depends on all that runs: so nothing is deleted.
@@ -224,7 +249,7 @@ class MlflowStack(pulumi.ComponentResource):
                     depends_on=[
                         gateway.container,
                         server.container,
-                        *(collector.container for collector in collectors),
+                        *(scheduled.container for scheduled in (*collectors, *backups)),
                         *artifact_store.ready,
                         *backend_store.ready,
                     ],

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 LABEL: Final = "mlflow-stack"
 
 #: The order in which people think of the parts.
-ROLES: Final = ("gateway", "server", "gc", "migration", "minio", "postgres")
+ROLES: Final = ("gateway", "server", "gc", "migration", "minio", "postgres", "backup")
 
-#: Those that stay; `migration` runs once and ends. `gc` is there with a schedule for it only.
-SERVICES: Final = ("gateway", "server", "gc", "minio", "postgres")
+#: Those that stay; `migration` runs once and ends. `gc` and `backup` are there with a schedule only.
+SERVICES: Final = ("gateway", "server", "gc", "minio", "postgres", "backup")
 
 #: Role of the job that encrypts anew, in the middle of a rotation.
 REKEY: Final = "rekey"
+
+#: Role of the container that makes backups by itself.
+KEEPER: Final = "backup"
 
 #: Role of the job that makes, checks or restores a backup.
 BACKUP: Final = "backup-job"

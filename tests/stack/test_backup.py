@@ -20,7 +20,7 @@ import requests
 from components.settings import SECRET_KEYS
 from tests.stack import encrypted
 from tests.stack.conftest import SUITE
-from tests.stack.harness import Checkout, Result, Stack, free_ports, never_up, wait_until
+from tests.stack.harness import Checkout, Result, Stack, execute, free_ports, never_up, wait_until
 from tests.stack.ledger import Entry, Ledger, client, under_load
 from tests.stack.secure import json_of
 
@@ -59,6 +59,14 @@ class Source:
     read_back: list[Any]
     secrets: list[Any]
     folder: Path
+
+    def overwrite(self, content: str) -> str:
+        """Put an artifact in place of the one before, and give what was there."""
+        value = self.ledger._artifact(self.ledger.entries[0].run)  # pyright: ignore[reportPrivateUsage] - beside it
+        url = value.replace("value.txt", "overwritten.txt")
+        found = self.ledger.session.get(url, timeout=20).text
+        self.ledger.session.put(url, data=content.encode(), timeout=20).raise_for_status()
+        return found
 
     def backup(self) -> Result:
         """Make a backup."""
@@ -148,9 +156,11 @@ def source(checkout: Checkout, tag: str, work: Path) -> Iterator[Source]:
 def backups(source: Source) -> Backups:
     """A backup under load, and another one after it."""
     before = list(source.ledger.entries)
+    source.overwrite("as the older backup has it")
     with under_load(source.ledger):
         first = source.backup().ok()
     load = source.ledger.entries[len(before) :]
+    source.overwrite("as the younger backup has it")
     second = source.backup().ok()
     (one,), (other,) = (re.findall(r"^backup +(\S+) in", done.stdout, re.MULTILINE) for done in (first, second))
     assert source.ledger.missing() == [], "the backup harmed what it read"
@@ -165,9 +175,9 @@ def _manifest(folder: Path, name: str) -> dict[str, Any]:
 def test_a_second_backup_adds_what_is_new_and_nothing_else(backups: Backups) -> None:
     first, second = (_manifest(backups.source.folder, name) for name in backups.sets)
     assert first["objects"]["new"] == first["objects"]["count"]
-    logged_meanwhile = second["objects"]["count"] - first["objects"]["count"]
-    assert second["objects"]["new"] == logged_meanwhile < second["objects"]["count"]
-    assert f"{second['objects']['count']} objects, {logged_meanwhile} of them new" in backups.said
+    new = 1 + second["objects"]["count"] - first["objects"]["count"]  # one was overwritten, others were logged
+    assert second["objects"]["new"] == new < second["objects"]["count"]
+    assert f"{second['objects']['count']} objects, {new} of them new" in backups.said
 
 
 def test_a_backup_is_for_its_user_alone_and_tells_no_secret(backups: Backups) -> None:
@@ -325,6 +335,67 @@ def test_a_backup_goes_to_any_s3_and_is_read_back_from_there(backups: Backups, s
     assert f"stack: {source.stack.name}: holds " in refused.stderr, refused.text
 
 
+def test_the_stack_makes_backups_by_itself_and_is_loud_when_it_can_t(backups: Backups, tmp_path: Path) -> None:
+    source, folder = backups.source, tmp_path / "by-itself"
+    stack = source.stack
+    folder.mkdir()
+    folder.chmod(0o777)
+
+    def sets() -> list[str]:
+        return sorted(path.parent.name for path in folder.glob("sets/*/manifest.json"))
+
+    def health() -> str:
+        return str(stack.container("backup").attrs["State"]["Health"]["Status"])
+
+    stack.configure(backupTarget=folder, backupSchedule="* * * * *", backupKeep=1)
+    try:
+        stack.up().ok()
+        keeper = stack.container("backup").attrs
+        assert keeper["Config"]["User"] == "10004:10004"
+        assert keeper["HostConfig"]["ReadonlyRootfs"]
+        mounts = {mount["Destination"]: mount.get("Name") or mount["Source"] for mount in keeper["Mounts"]}
+        files = f"mlflow-{stack.name}-backup-files"
+        assert mounts == {"/target": str(folder), "/run/mlflow-stack": files}, "and no Docker socket"
+        wait_until(lambda: bool(sets()), "a backup at its time", 120)
+        first = sets()[-1]
+        told = stack.checkout.toolchain("backup", stack=stack.name).ok().stdout
+        assert re.search(r"^backup +\S+ in ", told, re.MULTILINE), told
+        wait_until(lambda: len(sets()) == 1 and sets()[0] > first, "the older one is removed")
+        kept = {path.name for path in (folder / "sets" / sets()[0] / "keys").iterdir()}
+        assert kept == {
+            f"{name}.bin" for name in ("keys.json", f"Pulumi.{stack.name}.yaml", "state.json", "passphrase")
+        }
+        assert health() == "healthy"
+
+        shutil.move(folder / "target.json", tmp_path)  # what is in the folder is no target any more
+        failed = stack.checkout.toolchain("backup", stack=stack.name)
+        assert failed.code == 1, failed.text
+        assert "is not empty, and no target of backups" in failed.stderr
+        wait_until(lambda: health() == "unhealthy", "the container's health tells of it", 120)
+        assert "mlflow_stack_backup_ok 0" in execute(
+            stack.container("backup"),
+            [
+                "python3",
+                "-c",
+                "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9100/metrics').read().decode())",
+            ],
+        )
+        status, doctor = (stack.checkout.toolchain(command, stack=stack.name) for command in ("status", "doctor"))
+        assert status.code == 1
+        assert "the last backup failed: TO: " in status.stdout, status.text
+        assert doctor.code == 1
+        assert "mend: make backup STACK=" in doctor.stdout, doctor.text
+
+        shutil.move(tmp_path / "target.json", folder)
+        stack.checkout.toolchain("backup", stack=stack.name).ok()
+        wait_until(lambda: health() == "healthy", "the next one is well", 60)
+    finally:
+        stack.forget("backupTarget", "backupSchedule", "backupKeep")
+        stack.up().ok()
+    stack.assert_no_changes()
+    assert source.ledger.missing() == []
+
+
 def test_everything_is_there_on_a_fresh_stack_with_other_credentials(
     backups: Backups, tag: str, work: Path, tmp_path: Path
 ) -> None:
@@ -355,6 +426,7 @@ def test_everything_is_there_on_a_fresh_stack_with_other_credentials(
         ] == []
         assert _read_back(elsewhere, source.login, source.run, work) == source.read_back, "the model and the artifacts"
         assert encrypted.decrypted(elsewhere) == source.secrets
+        assert source.overwrite("anew") == "as the older backup has it"
         source.ledger.log()
     finally:
         elsewhere.destroy().ok()

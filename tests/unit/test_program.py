@@ -367,3 +367,22 @@ def test_two_stacks_share_no_name() -> None:
         for stack in ("one", "two")
     ]
     assert not names[0] & names[1] - {None}
+
+
+def test_backups_by_themselves_are_made_with_the_server_s_rights_in_the_stores() -> None:
+    recorded = run_stack({"backupTarget": "/backup", "backupSchedule": "0 4 * * *"})
+    credentials: dict[str, str] = recorded.outputs["credentials"]
+    uploads = json.dumps(recorded.of(CONTAINER, "backup-files").inputs["uploads"])
+    held = {key for key, value in credentials.items() if not key.endswith("User") and value in uploads}
+    expected = {"postgresRuntimePassword", "bucketUserSecret", "backupKey", "kekPassphrase", "webhookKey", "objectKey"}
+    assert held == expected, "not the owner's, the superuser's or root's"
+    assert "uploads" in recorded.of(CONTAINER, "backup-files").secret_inputs
+    keeper = recorded.of(CONTAINER, "backup").inputs
+    assert {"containerPath": "/target", "hostPath": "/backup"} in [
+        {key: mount[key] for key in ("containerPath", "hostPath") if key in mount} for mount in keeper["volumes"]
+    ]
+    assert keeper["user"] == "10004:10004"
+
+
+def test_without_a_target_nothing_of_backups_is_there(default: Recorded) -> None:
+    assert not [each.name for each in default.resources.values() if "backup" in each.name]

@@ -48,6 +48,10 @@ def _bad_values() -> list[tuple[str, str]]:
         ("bindAddress", "localhost"),
         ("postgresImage", "a b"),
         ("bucketName", "a..b"),
+        ("backupSchedule", "* * * *"),
+        ("backupSchedule", "60 * * * *"),
+        ("backupSchedule", "5-1 * * * *"),
+        ("backupSchedule", "@daily"),
         ("bucketName", "1.2.3.4"),
     ]
 

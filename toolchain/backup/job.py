@@ -11,7 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from toolchain.backup.places import MOUNT, Place
+from components.backup_place import MOUNT
+from toolchain.backup.places import Place
 from toolchain.docker_objects import BACKUP, LABEL, Objects
 from toolchain.errors import REFUSED, FailedError, RefusedError
 from toolchain.say import Step
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _MEMORY: Final = "1g"
 #: For configuration and lists of names; it counts as memory.
 _SCRATCH: Final = "rw,noexec,nosuid,nodev,size=512m,mode=1777"
+_NOTHING: Final = "rw,noexec,nosuid,nodev,size=1m"
 _SECONDS: Final = 60
 
 
@@ -87,12 +89,12 @@ def _create(objects: Objects, mode: str, image: str, place: Place, *, writes: bo
             image,
             [mode],
             name=f"mlflow-{objects.stack}-{BACKUP}",
-            # Who runs the command: what it writes is theirs, and it can read no more than they can.
-            user=f"{os.getuid()}:{os.getgid()}",
+            user=_user(place),
             stdin_open=True,
             network=first_network,
             mounts=[Mount(MOUNT, str(place.folder), type="bind", read_only=not writes)] if place.folder else [],
-            tmpfs={"/tmp": _SCRATCH},  # noqa: S108 - in the container's own memory
+            # Both in the container's own memory; PostgreSQL's image would make a volume of the second.
+            tmpfs={"/tmp": _SCRATCH, "/var/lib/postgresql": _NOTHING},  # noqa: S108
             labels={f"{LABEL}.project": LABEL, f"{LABEL}.stack": objects.stack, f"{LABEL}.role": BACKUP},
             read_only=True,
             mem_limit=_MEMORY,
@@ -107,6 +109,18 @@ def _create(objects: Objects, mode: str, image: str, place: Place, *, writes: bo
         if "Conflict" in str(error):
             raise objects.at_work() from None
         raise FailedError(mode, place.given, str(error.explanation), "make doctor") from None
+
+
+def _user(place: Place) -> str:
+    """Who runs the command: what it writes is theirs, and it can read no more than they can.
+
+    Root has no rights beyond its own in there, so for root it is whose backups these are.
+    """
+    if os.getuid() == 0 and place.folder is not None:
+        mark = place.folder / "target.json"
+        owner = (mark if mark.exists() else place.folder).stat()
+        return f"{owner.st_uid}:{owner.st_gid}"
+    return f"{os.getuid()}:{os.getgid()}"
 
 
 def _talk(container: Container, request: str, step: Step) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import sys
 from pathlib import Path
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from toolchain.session import Session
 
-#: Credentials without which something in a set is unreadable; `objectKey` for who finds only the volume.
-NEEDED: Final = ("kekPassphrase", "webhookKey", "objectKey")
 FILE: Final = "keys.json"
 BACKUP_KEY: Final = "backupKey"
 
@@ -33,8 +30,18 @@ def of(session: Session, credentials: Mapping[str, str]) -> dict[str, str]:
     Raises:
         FailedError: The backend does not give the state.
     """
+    from components import backup  # noqa: PLC0415 - imports the SDK
+
+    return {FILE: backup.keys(credentials), **of_checkout(session)}
+
+
+def of_checkout(session: Session) -> dict[str, str]:
+    """Those of them that are in this checkout: stack file, state and passphrase.
+
+    Raises:
+        FailedError: The backend does not give the state.
+    """
     files = {
-        FILE: json.dumps({key: credentials[key] for key in NEEDED if key in credentials}, indent=2) + "\n",
         session.stack_file.name: store.read(session.stack_file) or "",
         "state.json": session.ask("stack", "export", "--stack", session.stack),
     }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+from components import backup
 from toolchain.backup import image, job, keys, places, stores
-from toolchain.docker_objects import Objects, output
-from toolchain.errors import RefusedError
+from toolchain.docker_objects import KEEPER, Objects, output
+from toolchain.errors import FailedError, RefusedError
+from toolchain.images import docker_host
 from toolchain.say import Step
 
 if TYPE_CHECKING:
-    from components.settings import Settings
     from toolchain.session import Session
 
 
@@ -25,6 +27,7 @@ def make(session: Session, to: str, s3_file: str) -> dict[str, Any]:
     stores.require(objects)
     place = places.to_write(objects.client, to, s3_file)
     chosen, credentials = stores.settings(session), stores.in_use(objects)
+    minio = output(objects.container("minio"), ["minio", "--version"])
     config = {key: str(entry.get("value", "")) for key, entry in session.config(secrets=True).items()}
     key = config.get(keys.BACKUP_KEY)
     if not key:
@@ -32,7 +35,7 @@ def make(session: Session, to: str, s3_file: str) -> dict[str, Any]:
         raise RefusedError(keys.BACKUP_KEY, "(not set)", wrong, f"make init STACK={session.stack}")
     request = {
         "key": key,
-        "about": about(session.name, chosen, objects),
+        "about": backup.about(session.name, chosen, minio.split()[2] if minio else "unknown"),
         "keys": keys.of(session, {**config, **credentials}),
         **stores.reached(chosen, credentials, as_owner=False),
     }
@@ -51,19 +54,25 @@ def make(session: Session, to: str, s3_file: str) -> dict[str, Any]:
     return made
 
 
-def about(stack: str, chosen: Settings, objects: Objects) -> dict[str, Any]:
-    """What the manifest says of a stack: its name, what it depends on for a restore, and its versions."""
-    from components.settings import PROJECT  # noqa: PLC0415 - imports the SDK
+def have_made(objects: Objects) -> dict[str, Any]:
+    """Have the container that makes backups by itself make one now.
 
-    minio = output(objects.container("minio"), ["minio", "--version"])
-    return {
-        "project": PROJECT,
-        "stack": stack,
-        "bucket": chosen.bucket_name,
-        "settings": {
-            "auth": chosen.auth,
-            "artifactAccess": chosen.artifact_access,
-            "databaseName": chosen.database_name,
-        },
-        "versions": {"mlflow": chosen.mlflow_version, "minio": minio.split()[2] if minio else "unknown"},
-    }
+    Raises:
+        RefusedError: There is none.
+        FailedError: It failed; the sets before are as they were.
+    """
+    keeper = objects.container(KEEPER)
+    if keeper is None or keeper.status != "running":
+        wrong = "the folder of the backups must be named, or s3://BUCKET/PREFIX, where the stack makes none by itself"
+        raise RefusedError("TO", "(not set)", wrong, "make backup TO=/a/folder, or pulumi config set backupTarget")
+    step = Step(f"backup of stack {objects.stack}, by its own container")
+    keeper.client = docker_host.connect()  # one that waits as long as it takes
+    answer: Any = keeper.exec_run(["python3", "-m", "mlflow_stack_backup", "now"], stderr=False)
+    try:
+        outcome: dict[str, Any] = json.loads(answer.output.decode().strip().rpartition("\n")[2])
+    except ValueError:
+        raise FailedError("backup", objects.stack, "gave no answer", "make logs ROLE=backup") from None
+    if "problem" in outcome:
+        raise FailedError(*outcome["problem"])
+    step.done()
+    return outcome

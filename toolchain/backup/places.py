@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
 from collections.abc import Mapping
@@ -10,23 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from components import backup_place
 from toolchain.errors import RefusedError
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-#: Where a job finds a folder of this machine.
-MOUNT: Final = "/target"
-
-_S3: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/.*)?")
-#: The fields of an AWS profile that are used, and rclone's names for them.
-_FIELDS: Final = {
-    "aws_access_key_id": "access_key_id",
-    "aws_secret_access_key": "secret_access_key",
-    "aws_session_token": "session_token",
-    "region": "region",
-    "endpoint_url": "endpoint",
-}
+_S3: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +39,7 @@ def to_write(client: DockerClient, given: str, s3_file: str = "") -> Place:
     Args:
         client: The Docker daemon.
         given: A folder, or `s3://BUCKET/PREFIX`.
-        s3_file: For an S3: a file with an AWS profile (see `_s3`).
+        s3_file: For an S3: a file with an AWS profile (see `components.backup_place`).
 
     Raises:
         RefusedError: It can't be written, or is not on the machine of the Docker daemon.
@@ -73,7 +62,7 @@ def to_read(client: DockerClient, given: str, s3_file: str, command: str) -> Pla
     Args:
         client: The Docker daemon.
         given: A folder, or `s3://BUCKET/PREFIX`.
-        s3_file: For an S3: a file with an AWS profile (see `_s3`).
+        s3_file: For an S3: a file with an AWS profile (see `components.backup_place`).
         command: Who asks, for the errors.
 
     Raises:
@@ -88,7 +77,7 @@ def to_read(client: DockerClient, given: str, s3_file: str, command: str) -> Pla
 
 
 def _folder(given: str, path: Path) -> Place:
-    return Place(given, {"target": {"type": "alias", "remote": MOUNT}}, path)
+    return Place(given, backup_place.folder(), path)
 
 
 def _path(client: DockerClient, key: str, given: str, mend: str) -> Path:
@@ -101,39 +90,19 @@ def _path(client: DockerClient, key: str, given: str, mend: str) -> Path:
 
 
 def _s3(key: str, given: str, s3_file: str) -> Place:
-    """An S3 by the first profile of a file in the form of AWS's own: credentials, `endpoint_url`, `region`.
+    """An S3 by the first profile of a file in the form of AWS's own.
 
     Raises:
         RefusedError: The address, or the file, is not as it must be.
     """
-    found = _S3.fullmatch(given)
-    if found is None:
+    if _S3.fullmatch(given) is None:
         raise RefusedError(key, given, "must be s3://BUCKET or s3://BUCKET/PREFIX", f"{key}=s3://backups/mlflow")
     mend = f"{key}={given} S3_FILE=~/.aws/credentials"
     if not s3_file:
         wrong = "a file with an AWS profile is needed: aws_access_key_id, aws_secret_access_key, endpoint_url, region"
         raise RefusedError("S3_FILE", "(not set)", wrong, mend)
     path = Path(s3_file).expanduser()
-    profile = _profile(path, mend)
-    if path.stat().st_mode & 0o077:
-        raise RefusedError("S3_FILE", str(path), "others may read it", f"chmod 600 {path}")
-    for name in ("aws_access_key_id", "aws_secret_access_key"):
-        if not profile.get(name):
-            raise RefusedError("S3_FILE", str(path), f"has no {name} in its first profile", mend)
-    store = {"type": "s3", "provider": "Other" if profile.get("endpoint_url") else "AWS", "no_check_bucket": "true"}
-    store |= {ours: profile[name] for name, ours in _FIELDS.items() if profile.get(name)}
-    place = f"{found[1]}{(found[2] or '').rstrip('/')}"
-    return Place(given, {"store": store, "target": {"type": "alias", "remote": f"store:{place}"}})
-
-
-def _profile(path: Path, mend: str) -> Mapping[str, str]:
-    parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(path.read_text(encoding="utf-8"))
-        return dict(parser[parser.sections()[0]])
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no text"
-        raise RefusedError("S3_FILE", str(path), f"can't be read: {reason}", mend) from None
-    except (configparser.Error, IndexError):
-        wrong = "is not in the form of an AWS credentials file: [default] and name = value"
-        raise RefusedError("S3_FILE", str(path), wrong, mend) from None
+        return Place(given, backup_place.s3(given, path))
+    except ValueError as error:
+        raise RefusedError("S3_FILE", str(path), str(error), mend) from None

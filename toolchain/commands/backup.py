@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolchain import contents, engine
+from toolchain.docker_objects import Objects
 from toolchain.errors import DONE
 from toolchain.session import Session
 
@@ -14,17 +15,22 @@ def run(session: Session, to: str, s3_file: str = "") -> int:
 
     Args:
         session: The stack.
-        to: Where its sets are kept: a folder, or `s3://BUCKET/PREFIX`.
+        to: Where its sets are kept: a folder, or `s3://BUCKET/PREFIX`; empty for where the stack keeps them by itself.
         s3_file: For an S3: a file with an AWS profile; empty for none.
 
     Raises:
         RefusedError: Nothing was written.
         FailedError: It could not be made; the sets before are as they were.
     """
-    from toolchain.backup import making  # noqa: PLC0415 - imports the SDK
+    from toolchain.backup import making, stores  # noqa: PLC0415 - imports the SDK
 
     engine.require()
-    print(_summary(session, to, making.make(session, to, s3_file)))
+    if to:
+        made = making.make(session, to, s3_file)
+    else:
+        made = making.have_made(Objects(session.name))
+        to = str(stores.settings(session).backup_target)
+    print(_summary(session, to, made))
     return DONE
 
 

@@ -18,6 +18,7 @@ from toolchain import (
     room,
     stack_file,
 )
+from toolchain.backup import status as backup_status
 from toolchain.commands import init
 from toolchain.docker_objects import Objects, health, holds_files, is_well, role
 from toolchain.errors import DONE, FAILED, ToolchainError
@@ -60,6 +61,7 @@ def _checks(stack: str) -> Iterator[Check]:
     yield lambda: _state(session)
     if engine.problem() is None:
         yield lambda: _containers(session)
+        yield lambda: _backups(session)
         yield lambda: _settings(session)
 
 
@@ -156,6 +158,18 @@ def _containers(session: Session) -> Iterator[str]:
             yield f"disk: {found.volume}: {contents.size(found.free)} free: {wrong}. mend: {room.MEND}"
     if objects.containers:
         yield f"ok: holds {contents.look(objects)}"
+
+
+def _backups(session: Session) -> Iterator[str]:
+    """Of the container that makes them by itself, where there is one."""
+    told = backup_status.ask(Objects(session.name))
+    if told is None:
+        return
+    last = told["last"] or "none yet"
+    if told["trouble"]:
+        yield f"last backup: {last}: {told['trouble']}. mend: make backup STACK={session.stack}"
+    else:
+        yield f"ok: last backup: {last}, the next is due at {told['next']}"
 
 
 def _settings(session: Session) -> Iterator[str]:

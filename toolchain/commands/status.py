@@ -8,6 +8,7 @@ from itertools import filterfalse
 from typing import Any
 
 from toolchain import contents, engine, room
+from toolchain.backup import status as backup_status
 from toolchain.docker_objects import Objects, health, holds_files, is_well, output, role
 from toolchain.errors import DONE, FAILED
 from toolchain.room import Room
@@ -27,7 +28,8 @@ def run(session: Session) -> int:
         image = container.attrs["Config"]["Image"]
         print(f"  {role(container):<16} {health(container):<12} {container.name:<32} {image}")
     rooms = list(room.look(objects))
-    for name, text in (*_versions(objects), *_sizes(objects, rooms), *_addresses(outputs)):
+    told = (*_versions(objects), *_sizes(objects, rooms), *_addresses(outputs), *_backups(objects))
+    for name, text in told:
         print(f"  {name:<16} {text}")
     ill = [container for container in objects.containers if not is_well(container)]
     if ill:
@@ -67,6 +69,17 @@ def _sizes(objects: Objects, rooms: Sequence[Room]) -> list[tuple[str, str]]:
     ]
     left = ", ".join(f"{each.role}: {contents.size(each.free)}" for each in rooms)
     return [*found, ("room left", left)] if rooms else found
+
+
+def _backups(objects: Objects) -> list[tuple[str, str]]:
+    """How the backups are that the stack makes by itself."""
+    told = backup_status.ask(objects)
+    if told is None:
+        return []
+    last = f"{told['last']}, {contents.size(told['bytes'])}" if told["last"] else "none yet"
+    return [("last backup", last), ("next backup", told["next"])] + (
+        [("BACKUP", told["trouble"])] if told["trouble"] else []
+    )
 
 
 def _addresses(outputs: dict[str, Any]) -> list[tuple[str, str]]:

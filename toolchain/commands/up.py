@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from toolchain import deploy, deployment, heal, inside, policies, rotation, superseded, upgrade
+from toolchain.backup import deposit
 from toolchain.commands import init
 from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
@@ -39,10 +40,12 @@ def deploy_stack(session: Session) -> int:
     rotation.encrypt_anew(session, objects)
     before = deployment.load(session)
     code = upgrade.deploy_or_go_back(session, _deploy_and_mend)
-    if code == DONE and (rotated := rotation.end(session)):
+    if code != DONE:
+        return code
+    if rotated := rotation.end(session):
         say(f"  the old values are refused, and forgotten: {', '.join(rotated)}")
-    if code == DONE:
-        superseded.clear(objects, before, deployment.load(session))
+    superseded.clear(objects, before, deployment.load(session))
+    deposit.leave(session)
     return code
 
 

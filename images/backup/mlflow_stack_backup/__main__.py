@@ -5,13 +5,15 @@ The outcome is a line of JSON on standard output; what happens meanwhile is told
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
 from typing import Any
 
-from mlflow_stack_backup import backup, rclone, request, restore, sets
+from mlflow_stack_backup import backup, rclone, request, restore, serve, sets
 from mlflow_stack_backup.errors import Problem
+from mlflow_stack_backup.schedule import Schedule
 
 USAGE = """\
 usage: mlflow_stack_backup MODE
@@ -20,9 +22,12 @@ usage: mlflow_stack_backup MODE
   check     read a set whole, compare it with its manifest, and give its keys
   look      what the stack holds that a restore would take the place of
   restore   put a set into the stack
+  serve     make sets by a schedule; the request is in /run/mlflow-stack/request.json
+  now       have the one that serves make a set, and give its outcome
+  status    ask the one that serves how it is
 """
 
-MODES = ("backup", "check", "look", "restore")
+MODES = ("backup", "check", "look", "restore", "serve", "now", "status")
 
 
 def main() -> int:
@@ -32,6 +37,13 @@ def main() -> int:
         sys.stdout.write(USAGE)
         return 0 if mode in ("-h", "--help") else 2
     os.umask(0o077)
+    if mode in ("now", "status"):
+        return serve.ask(f"/{mode}")
+    if mode == "serve":
+        asked = request.parse((serve.FILES / "request.json").read_text(encoding="utf-8"))
+        _configure(asked)
+        hold = functools.partial(sets.locked, asked.remotes["target"]["remote"], shared=False)
+        serve.run(serve.Keeper(asked, Schedule.parse(asked.schedule), asked.keep, hold))
     try:
         outcome = _run(mode, request.read())
     except Problem as problem:
@@ -41,7 +53,8 @@ def main() -> int:
     return 0
 
 
-def _run(mode: str, asked: request.Request) -> dict[str, Any]:
+def _configure(asked: request.Request) -> None:
+    """Let rclone know every place that the request names."""
     remotes = dict(asked.remotes)
     if asked.bucket is not None:
         remotes["bucket-server"] = {
@@ -54,6 +67,10 @@ def _run(mode: str, asked: request.Request) -> dict[str, Any]:
         }
         remotes["bucket"] = {"type": "alias", "remote": f"bucket-server:{asked.bucket.name}"}
     rclone.configure(remotes, asked.key)
+
+
+def _run(mode: str, asked: request.Request) -> dict[str, Any]:
+    _configure(asked)
     with sets.locked(asked.remotes["target"]["remote"], shared=mode != "backup"):
         if mode == "backup":
             return backup.run(asked)

@@ -11,7 +11,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,8 +20,12 @@ from mlflow_stack_backup.errors import Problem
 from mlflow_stack_backup.request import Request
 
 
-def run(request: Request) -> dict[str, Any]:
+def run(request: Request, kept: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Make a set; return its name, sizes in bytes and seconds.
+
+    Args:
+        request: What is asked.
+        kept: More files that go encrypted into the set.
 
     Raises:
         Refusal: The target is not this stack's, or another backup works there.
@@ -50,10 +54,12 @@ def run(request: Request) -> dict[str, Any]:
     with database.moment() as moment:
         rows, revisions, size, version = moment.rows(), moment.revisions(), moment.size(), moment.version()
         keep(sets.DUMP, moment.dump())
+    dumped = time.monotonic()
     _say("the objects")
     found, copied = objects.gather(sets.TARGET, set_id, _before(earlier))
     keep(sets.LIST, objects.written(found))
-    for name, text in request.keys.items():
+    gathered = time.monotonic()
+    for name, text in {**request.keys, **(kept or {})}.items():
         keep(f"keys/{name}", [text.encode()], "keys:", ".bin")
     new_bytes = sum(found[path].size for path in copied if path in found)
     content: dict[str, Any] = {
@@ -74,6 +80,7 @@ def run(request: Request) -> dict[str, Any]:
             "new": len(copied),
             "newBytes": new_bytes,
         },
+        "seconds": {"database": round(dumped - began, 1), "objects": round(gathered - dumped, 1)},
         "key": manifest.key_id(request.key),
         "files": files,
     }

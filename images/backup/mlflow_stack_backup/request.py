@@ -50,6 +50,8 @@ class Request:
         about: What the manifest says of the stack and its versions.
         keys: Files by name that go encrypted into the set.
         set: The set that is meant; empty for the newest.
+        schedule: When, for backups by themselves.
+        keep: How many of those stay.
     """
 
     remotes: Mapping[str, Mapping[str, str]] = field(repr=False)
@@ -59,12 +61,20 @@ class Request:
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
     keys: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     set: str = ""
+    schedule: str = ""
+    keep: int = 0
 
 
 def read() -> Request:
     """Read it, and end with the caller from then on."""
-    values: dict[str, Any] = json.loads(sys.stdin.readline())
+    asked = parse(sys.stdin.readline())
     threading.Thread(target=_end_with_caller, daemon=True).start()
+    return asked
+
+
+def parse(text: str) -> Request:
+    """Take a request from its JSON."""
+    values: dict[str, Any] = json.loads(text)
     database, bucket = values.pop("database", None), values.pop("bucket", None)
     return Request(
         database=Database(**database) if database else None, bucket=Bucket(**bucket) if bucket else None, **values

@@ -110,6 +110,37 @@ def clear(unfinished: list[str]) -> None:
         rclone.run("purge", path(set_id))
 
 
+def prune(keep: int) -> list[str]:
+    """Remove all sets but the newest, and the objects that none of those means.
+
+    Args:
+        keep: How many stay.
+
+    Returns:
+        The sets that are gone.
+
+    Raises:
+        Problem: Something can't be removed; the sets that stay are whole.
+    """
+    known = whole()
+    old, kept = known[:-keep], known[-keep:]
+    for set_id in old:
+        rclone.run("deletefile", path(set_id, manifest.NAME))  # from here on it is no set, whatever comes between
+        rclone.run("purge", path(set_id))
+    aside = rclone.lines("lsf", f"{TARGET}{objects.REPLACED}", "--dirs-only", missing_is_empty=True)
+    for set_id in (line.rstrip("/") for line in list(aside)):
+        if set_id <= kept[0]:  # only older sets could mean what it put aside
+            rclone.run("purge", f"{TARGET}{objects.REPLACED}/{set_id}")
+    meant: set[str] = set()
+    for set_id in kept:
+        meant.update(objects.read(path(set_id, LIST)))
+    unmeant = [name for name in objects.listed(f"{TARGET}{objects.POOL}") if name not in meant]
+    if unmeant:
+        with rclone.names(unmeant) as only:
+            rclone.run("delete", f"{TARGET}{objects.POOL}", only)
+    return old
+
+
 @dataclass(frozen=True)
 class Found:
     """A set whose files are as its manifest says.
