@@ -30,6 +30,7 @@ GROUPS = {
         f"{_FILE}other_sites.py",
         f"{_FILE}hardening.py",
         f"{_FILE}rights.py",
+        f"{_FILE}destroy.py::test_on_a_terminal_a_backup_is_offered_and_a_wrong_name_keeps_the_stack",
     ),
     "drilled": (
         f"{_FILE}drift.py",

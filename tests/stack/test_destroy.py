@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.stack.harness import Checkout, Stack, exclusive_images, execute, wait_until
+from tests.stack.harness import Checkout, Stack, exclusive_images, execute, on_a_terminal, wait_until
 
 
 def _stop(*roles: str) -> Callable[[Stack], None]:
@@ -123,3 +125,15 @@ def test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose(spare: St
         # What the first line of the refusal says; the fixture's end is the destroy on purpose.
         spare.configure(dataProtection="false")
         spare.up().ok()
+
+
+def test_on_a_terminal_a_backup_is_offered_and_a_wrong_name_keeps_the_stack(stack: Stack, tmp_path: Path) -> None:
+    answers = f"{tmp_path / 'sets'}\nnot its name\n"
+    code, said = on_a_terminal(stack, "destroy", answers)
+    assert code == 2, said
+    assert re.search(r"this deletes \d+ runs and \d.* of artifacts, for good", said), said
+    assert "A backup first? Type a folder for it, or nothing for none:" in said
+    assert re.search(r"^backup +\S+ in ", said, re.MULTILINE), said
+    assert list((tmp_path / "sets" / "sets").glob("*/manifest.json")), "the backup was made"
+    assert f"destroy: {stack.name}: was not confirmed; nothing was touched" in said
+    stack.assert_healthy()

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 
 from toolchain import contents, deploy, deployment, engine, heal
-from toolchain.commands import init
+from toolchain.commands import backup, init
 from toolchain.deployment import Deployment
 from toolchain.docker_objects import JOBS, Objects, role
 from toolchain.errors import DONE, RefusedError
@@ -31,6 +31,7 @@ def run(session: Session, *, yes: bool) -> int:
     images = state.images(deployment.IMAGE, deployment.REMOTE_IMAGE)
     _confirm(session, objects, yes=yes)
     heal.clear_locks(session)
+    objects.remove_jobs()
     _drop_pending(session, state, objects)
     code = deploy.run(session, "destroy", "--yes", "--skip-preview")
     _sweep(state, Objects(session.name, objects.client))
@@ -94,9 +95,27 @@ def _confirm(session: Session, objects: Objects, *, yes: bool) -> None:
     mend = f"make destroy STACK={session.stack} YES=1"
     if not sys.stdin.isatty():
         raise RefusedError("destroy", session.stack, "nobody is here to confirm it", mend)
+    _offer_backup(session, objects)
     say(f"Type the stack's name ({session.name}) to go on:")
     if sys.stdin.readline().strip() != session.name:
         raise RefusedError("destroy", session.stack, "was not confirmed; nothing was touched", mend)
+
+
+def _offer_backup(session: Session, objects: Objects) -> None:
+    """Let the user have a backup first; one that fails ends the command, with nothing destroyed.
+
+    Raises:
+        ToolchainError: The backup that the user wanted could not be made.
+    """
+    from toolchain.backup import stores  # noqa: PLC0415 - used where somebody is there to be asked
+
+    if not stores.are_up(objects):
+        say("  (no backup can be made of it: its stores do not run)")
+        return
+    say("A backup first? Type a folder for it, or nothing for none:")
+    folder = sys.stdin.readline().strip()
+    if folder:
+        backup.run(session, folder)
 
 
 def _drop_pending(session: Session, state: Deployment, objects: Objects) -> None:
