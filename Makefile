@@ -1,7 +1,7 @@
 # Thin lines over ./mlflow-stack, which does the work and ends with exact exit codes (make turns each failure into 2).
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy init status logs doctor rotate upgrade user backup restore verify-backup gc ca update sbom scan env engine-stop test lint bench soak venv-test prepare
+.PHONY: help up preview destroy init status logs doctor rotate upgrade user backup restore verify-backup gc import ca update sbom scan env engine-stop test lint bench soak venv-test prepare
 
 STACK ?= dev
 PYTHON ?= python3
@@ -9,7 +9,8 @@ SEED ?= 1
 N ?= 25
 JOBS ?= 3
 # What the commands read from the environment, when it is given on make's command line.
-export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG BACK TO FROM SET KEY_FILE S3_FILE OVERWRITE OLDER_THAN DRY
+export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG BACK OLDER_THAN DRY
+export TO FROM SET KEY_FILE S3_FILE OVERWRITE ARTIFACTS PASSWORD_FILE S3_ENDPOINT S3_CREDENTIALS NETWORK
 
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
@@ -65,6 +66,9 @@ verify-backup: ## FROM=/a/folder: restore a backup into a stack of its own, comp
 
 gc: ## remove for good what was deleted longer ago than OLDER_THAN=30d, with its objects; DRY=1 only says it
 	@$(stack) gc
+
+import: ## FROM=sqlite:///mlflow.db ARTIFACTS=mlruns: bring what another MLflow keeps into an empty stack
+	@$(stack) import
 
 ca: ## the root certificate of the stack's own authority (tls: internal), for clients to trust
 	@$(stack) ca

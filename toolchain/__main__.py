@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "status": "health, versions, sizes and URLs",
     "logs": "the log of a container",
     "doctor": "what is wrong with this machine or stack, and the line that mends it",
+    "import": "bring what another MLflow keeps into an empty stack; the other one is only read",
     "gc": "remove for good what was deleted long ago: runs, models, experiments, and their objects",
     "rotate": "new values for one credential, or for all",
     "upgrade": "go to the version of MLflow that is set, else to the one of this checkout",
@@ -38,6 +39,17 @@ COMMANDS: Mapping[str, str] = {
     "env": "shell exports with which a plain `pulumi` finds the same CLI, state and passphrase",
     "prepare": "get the Docker engine, the Pulumi CLI, the plugins and the base images",
     "engine-stop": "stop a Docker daemon that was started from here",
+}
+
+
+#: Options of `import`, each an environment variable, too.
+IMPORT_OPTIONS: Mapping[str, str] = {
+    "from": "sqlite:///PATH, postgresql://USER@HOST:PORT/DATABASE, or a folder with runs in files",
+    "artifacts": "folder or s3://BUCKET in which its artifacts are",
+    "password-file": "file with the password of the database, and nothing else",
+    "s3-endpoint": "URL of its S3 (default: Amazon's)",
+    "s3-credentials": "file like ~/.aws/credentials with a key of its S3",
+    "network": "Docker network in which its host names are known",
 }
 
 
@@ -84,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
                 "--reset", action="store_true", default=reset, help="a new password for a user who is there"
             )
         _name_backup(name, command)
+        if name == "import":
+            for option, meaning in IMPORT_OPTIONS.items():
+                given = os.environ.get(option.upper().replace("-", "_"), "")
+                command.add_argument(f"--{option}", default=given, help=meaning)
         if name == "gc":
             older_than = os.environ.get("OLDER_THAN") or "30d"
             how_long = "how long ago something must have been deleted (default: %(default)s)"
@@ -138,6 +154,7 @@ def _wanted(given: argparse.Namespace) -> Wanted:
 
 def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
     """The commands; what one of them does not need is not imported for it."""
+    from toolchain import takeover  # noqa: PLC0415
     from toolchain.commands import (  # noqa: PLC0415 - after the usage
         backup,
         ca,
@@ -146,6 +163,7 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         engine_stop,
         env,
         gc,
+        import_,
         init,
         logs,
         prepare,
@@ -174,6 +192,7 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         "doctor": lambda: doctor.run(stack),
         "rotate": lambda: rotate.run(stack, given.name),
         "upgrade": lambda: upgrade.run(stack),
+        "import": lambda: import_.run(open_session(stack), takeover.Asked(**_import_options(given))),
         "gc": lambda: gc.run(open_session(stack), given.older_than, dry=given.dry),
         "user": lambda: user.run(open_session(stack), given.name, reset=given.reset),
         "backup": lambda: backup.run(open_session(stack), given.to, given.s3_file),
@@ -187,6 +206,11 @@ def _commands(given: argparse.Namespace) -> Mapping[str, Callable[[], int]]:
         "prepare": lambda: prepare.run(stack),
         "engine-stop": engine_stop.run,
     }
+
+
+def _import_options(given: argparse.Namespace) -> dict[str, str]:
+    fields = {option: option.replace("-", "_") for option in IMPORT_OPTIONS}
+    return {"source" if field == "from" else field: str(getattr(given, field)) for field in fields.values()}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ reads those of the server.
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 _FILES_PATH: Final = "/run/mlflow-stack"
+#: Folder in which a job that has a volume of its own finds its files.
+ROOM: Final = "/tmp/import"  # noqa: S108 - in the container
+
 _NETWORKS: Final = ("backend", "artifact")
 _PARTS: Final = frozenset({"app", *_NETWORKS})
 _MEMORY: Final = "1g"
@@ -63,7 +68,8 @@ def created(
         uid: Whose processes they are; None for the user of the image.
         networks: Parts of the stack, or names of networks, that it joins beside those of the stores.
         on_host: Let it see the network of the Docker host, and the stores by their ports there, instead of networks.
-        room: Give it a volume of its own as `/tmp`, which goes with it, instead of a folder in memory.
+        room: Give it a volume of its own as `/tmp`, which goes with it, instead of a folder in memory. The files of the
+            server, which only the user of the image can read, have to be put into `ROOM`, too (see `files_of`).
 
     Raises:
         RefusedError: The server does not run, or such a job is at work.
@@ -84,10 +90,14 @@ def created(
         config["Image"],
         list(command),
         name=f"mlflow-{objects.stack}-{role}",
-        environment=[*config["Env"], *(_by_ports(objects) if on_host else ())],
+        environment=[
+            *config["Env"],
+            *([f"MLFLOW_STACK_FILES={ROOM}"] if room else ()),
+            *(_by_ports(objects) if on_host else _by_name(objects)),
+        ],
         user=user,
         network=first if not on_host else "host",
-        volumes=[f"mlflow-{objects.stack}-server-files:{_FILES_PATH}:ro", *folders],
+        volumes=[*([] if room else [f"mlflow-{objects.stack}-server-files:{_FILES_PATH}:ro"]), *folders],
         labels={f"{LABEL}.project": LABEL, f"{LABEL}.stack": objects.stack, f"{LABEL}.role": role},
         tmpfs={"/home/mlflow": _home(user)} if room else {**_TMP, "/home/mlflow": _home(user)},
         mounts=[Mount(target="/tmp", source=None, type="volume")] if room else [],  # noqa: S108 - in the container
@@ -107,6 +117,24 @@ def created(
     finally:
         container.remove(force=True, v=True)
         objects.forget_containers()
+
+
+def files_of(server: Container) -> dict[str, str]:
+    """The credentials of both stores, as the server has them: name of the file → content."""
+    found: dict[str, str] = {}
+    for name in ("pg-service.conf", "aws-credentials"):
+        stream, _ = server.get_archive(f"{_FILES_PATH}/{name}")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+            member = tar.extractfile(name)
+            if member is not None:
+                found[name] = member.read().decode()
+    return found
+
+
+def _by_name(objects: Objects) -> list[str]:
+    """Variables by which a job finds the stores by names that no other network knows: not by their aliases."""
+    prefix = f"mlflow-{objects.stack}"
+    return [f"PGHOST={prefix}-postgres", f"MLFLOW_S3_ENDPOINT_URL=http://{prefix}-minio:9000"]
 
 
 def _by_ports(objects: Objects) -> list[str]:

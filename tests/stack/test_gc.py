@@ -278,3 +278,44 @@ def test_logins_change_nothing(secure: Secure) -> None:
     assert key not in holdings.objects(secure.stack)
     gone = session.get(secure.url(f"/api/2.0/mlflow/runs/get?run_id={run}"), timeout=30)
     assert gone.status_code in (403, 404), gone.text
+
+
+# -- by the clock, and with old versions ---------------------------------------------------------------------------
+
+
+def test_by_the_clock_it_is_loud_when_it_fails_and_old_versions_outlive_their_switch(
+    own: Stack, tmp_path: Path
+) -> None:
+    client = MlflowClient(own.tracking_uri)
+    own.configure(gcSchedule="* * * * *", gcOlderThan="0s", bucketVersioning="true", bucketVersionDays="7")
+    own.up().ok()
+    assert own.container("gc").health == "healthy"
+    bucket = holdings.s3(own)
+    (rule,) = bucket.get_bucket_lifecycle_configuration(Bucket="mlflow")["Rules"]
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 7}
+    run = client.create_run(client.create_experiment(f"clock {uuid.uuid4()}")).info.run_id
+    client.log_text(run, "kept", "note.txt")
+    (key,) = [name for name in holdings.objects(own) if run in name]
+    client.delete_run(run)
+    wait_until(lambda: key not in holdings.objects(own), "it collects", 90)
+    with holdings.connect(own) as connection:
+        connection.execute("ALTER ROLE mlflowuser NOLOGIN")
+        try:
+            wait_until(lambda: own.container("gc").health == "unhealthy", "the failure shows", 90)
+            told = own.checkout.toolchain("status", stack=own.name)
+            doctor = own.checkout.toolchain("doctor", stack=own.name)
+        finally:
+            connection.execute("ALTER ROLE mlflowuser LOGIN")
+    assert told.code == 1, told.text
+    assert re.search(r"^  gc +unhealthy", told.stdout, re.MULTILINE), told.text
+    assert re.search(
+        r"^gc: unhealthy: its last words: .*failed with exit code 1.*make logs ROLE=gc", doctor.stdout, re.MULTILINE
+    )
+    own.configure(bucketVersioning="false")
+    own.forget("gcSchedule")
+    own.up().ok()
+    assert bucket.get_bucket_versioning(Bucket="mlflow")["Status"] == "Suspended"
+    (version,) = [each for each in bucket.list_object_versions(Bucket="mlflow")["Versions"] if each["Key"] == key]
+    body = bucket.get_object(Bucket="mlflow", Key=key, VersionId=version["VersionId"])["Body"].read()
+    assert body == b"kept", "an old version is gone with its switch"
+    assert not [name for name in own.inventory().containers if name.endswith("-gc")]

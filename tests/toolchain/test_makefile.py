@@ -32,6 +32,7 @@ TARGETS = {
     "upgrade",
     "user",
     "gc",
+    "import",
     "ca",
     "backup",
     "restore",

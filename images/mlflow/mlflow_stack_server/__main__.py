@@ -15,12 +15,13 @@ usage: mlflow-stack-server MODE
   serve     serve MLflow; refuses to start on another schema revision than its own (exit code 3)
   migrate   bring the database to this MLflow's schema, as the owner role
   rekey     encrypt anew what is encrypted in the database, with the keys put into /home/mlflow
+  import    bring in what another MLflow keeps, as the order in /tmp/import says
   user NAME [--reset]   make a user, or give one a new password, and print the password
   gc OLDER_THAN [--dry] [--wait SECONDS]   remove for good what was deleted that long ago
   gc-schedule SCHEDULE OLDER_THAN         the same by five fields of cron, UTC
 """
 
-_MODES = {"serve": "serve", "migrate": "migrate", "rekey": "rekey"}
+_MODES = {"serve": "serve", "migrate": "migrate", "rekey": "rekey", "import": "takeover.run"}
 """Modes without arguments → the module that runs them."""
 
 
