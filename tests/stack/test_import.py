@@ -16,13 +16,17 @@ import mlflow
 import mlflow.artifacts as mlflow_artifacts
 import pytest
 import requests
+import sqlalchemy
+from alembic import command
 from mlflow.entities import LoggedModelOutput, Metric
+from mlflow.store.db.utils import _get_alembic_config  # pyright: ignore[reportPrivateUsage] - what `mlflow db upgrade` calls
+from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 from mlflow.tracking import MlflowClient
 
 from bench import sweep
 from bench.compose import Compose, Images, Variant
 from tests.stack import holdings
-from tests.stack.harness import REPOSITORY, Checkout, Result, Stack, deployed, free_ports, wait_until
+from tests.stack.harness import REPOSITORY, Checkout, Result, Stack, deployed, execute, free_ports, wait_until
 
 _MLFLOW = REPOSITORY / ".venv-test" / "bin" / "mlflow"
 
@@ -203,6 +207,20 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
         return Plain(folder, seen(uri, work))
 
 
+@pytest.fixture(scope="module")
+def compose(empty: Stack, tag: str) -> Iterator[Compose]:
+    """The tutorial's three containers, on the images of the stack."""
+    images = empty.outputs["images"]
+    variant = Variant(f"import-{tag}", "compose, as a source", 1, 1, job_runner=False)
+    made = Compose(empty.client, Images(images["postgres"], images["minio"], images["server"]), variant)
+    try:
+        made.up()
+        wait_until(lambda: requests.get(f"{made.uri}/health", timeout=5).ok, "compose's server serves", 90)
+        yield made
+    finally:
+        sweep.sweep_compose(empty.client, variant.key)
+
+
 # -- SQLite ------------------------------------------------------------------------------------------------------
 
 
@@ -298,21 +316,74 @@ def test_runs_in_files_arrive(empty: Stack, tmp_path: Path) -> None:
     assert mlflow_artifacts.load_text(f"{run.info.artifact_uri}/note.txt") == "kept"
 
 
+# -- older ones ----------------------------------------------------------------------------------------------------
+
+#: The schema of MLflow 2.22: no logged models yet, traces without spans.
+_OLD = "0584bdc529eb"
+_OLD_ROWS = (
+    """INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time)
+       VALUES (7, 'old', '/elsewhere/mlruns/7', 'active', 1)""",
+    """INSERT INTO runs (run_uuid, name, source_type, status, start_time, lifecycle_stage, artifact_uri, experiment_id)
+       VALUES (:run, 'old run', 'LOCAL', 'FINISHED', 1, 'active', :where, 7)""",
+    "INSERT INTO params (key, value, run_uuid) VALUES ('rate', '0.1', :run)",
+)
+
+
+def old_database(url: str, artifacts: Path) -> str:
+    """Make a database as MLflow 2.22 left it, with a run in it; give the run's id."""
+    engine = sqlalchemy.create_engine(url)
+    InitialBase.metadata.create_all(engine)
+    command.upgrade(_get_alembic_config(engine.url.render_as_string(hide_password=False)), _OLD)
+    run = uuid.uuid4().hex
+    note = artifacts / "7" / run / "artifacts" / "note.txt"
+    note.parent.mkdir(parents=True)
+    note.write_text("old", encoding="utf-8")
+    values = {"run": run, "where": f"/elsewhere/mlruns/7/{run}/artifacts"}
+    with engine.begin() as connection:
+        for statement in _OLD_ROWS:
+            connection.execute(sqlalchemy.text(statement), values)
+    engine.dispose()
+    return run
+
+
+def _assert_old_run(stack: Stack, run: str) -> None:
+    found = MlflowClient(stack.tracking_uri).get_run(run)
+    assert (found.info.run_name, found.data.params, found.info.experiment_id) == ("old run", {"rate": "0.1"}, "7")
+    mlflow.set_tracking_uri(stack.tracking_uri)
+    assert mlflow_artifacts.load_text(f"{found.info.artifact_uri}/note.txt") == "old"
+
+
+def test_an_older_sqlite_database_is_upgraded_on_a_copy(empty: Stack, tmp_path: Path) -> None:
+    emptied(empty)
+    run = old_database(f"sqlite:///{tmp_path}/old.db", tmp_path / "moved")
+    before = (tmp_path / "old.db").read_bytes()
+    bring(empty, f"sqlite:///{tmp_path}/old.db", artifacts=str(tmp_path / "moved")).ok()
+    _assert_old_run(empty, run)
+    assert (tmp_path / "old.db").read_bytes() == before, "the source was upgraded"
+
+
+def test_an_older_postgresql_database_is_upgraded_on_a_copy(empty: Stack, compose: Compose, tmp_path: Path) -> None:
+    emptied(empty)
+    network = f"mlflow-compose-{compose.variant.key}"
+    postgres = empty.client.containers.get(f"{network}-postgres")
+    execute(postgres, ["createdb", "--host=/tmp", "--username=mlflowuser", "old"])
+    host = postgres.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
+    secret = compose.client_environment["AWS_SECRET_ACCESS_KEY"]
+    run = old_database(f"postgresql+psycopg://mlflowuser:{secret}@{host}:5432/old", tmp_path / "moved")
+    password = tmp_path / "password"
+    password.write_text(f"{secret}\n", encoding="utf-8")
+    password.chmod(0o600)
+    bring(
+        empty,
+        "postgresql://mlflowuser@mlflow-backend-store/old",
+        artifacts=str(tmp_path / "moved"),
+        password_file=str(password),
+        network=network,
+    ).ok()
+    _assert_old_run(empty, run)
+
+
 # -- the usual compose set-up --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def compose(empty: Stack, tag: str) -> Iterator[Compose]:
-    """The tutorial's three containers, on the images of the stack."""
-    images = empty.outputs["images"]
-    variant = Variant(f"import-{tag}", "compose, as a source", 1, 1, job_runner=False)
-    made = Compose(empty.client, Images(images["postgres"], images["minio"], images["server"]), variant)
-    try:
-        made.up()
-        wait_until(lambda: requests.get(f"{made.uri}/health", timeout=5).ok, "compose's server serves", 90)
-        yield made
-    finally:
-        sweep.sweep_compose(empty.client, variant.key)
 
 
 def test_the_usual_compose_set_up_arrives_run_by_run(
