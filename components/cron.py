@@ -30,7 +30,8 @@ def problem(text: str) -> str | None:
             steps = [int(found[key]) for key in ("every", "step") if found[key]] if found else []
             # A step over the days of the week means something else to each reader.
             uneven = found is not None and found["every"] and name == "day of the week"
-            if found is None or uneven or not all(low <= number <= high for number in numbers) or 0 in steps:
+            within = all(low <= number <= high for number in numbers) and numbers == sorted(numbers)
+            if found is None or uneven or not within or 0 in steps:
                 return (
                     f"{part} is no {name}: it must be a number from {low} to {high}, a range, *, or a step such as */5"
                 )

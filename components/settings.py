@@ -81,27 +81,6 @@ def _image(value: str | None) -> str | None:
     return value
 
 
-#: The limits of the five fields of a schedule (crontab(5)).
-_CRON = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-
-
-def _schedule(value: str) -> str:
-    fields = value.split()
-    for field, (low, high) in zip(fields, _CRON, strict=False):
-        for part in field.split(","):
-            span = re.fullmatch(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/[1-9]\d?)?", part)
-            ends = [int(number) for number in span.groups() if number] if span else [-1]
-            if ends != sorted(ends) or any(not low <= number <= high for number in ends):
-                raise PydanticCustomError(
-                    "schedule", "must be minute, hour, day, month and weekday as in crontab(5), such as 0 3 * * *"
-                )
-    if len(fields) != len(_CRON):
-        raise PydanticCustomError(
-            "schedule", "must be minute, hour, day, month and weekday as in crontab(5), such as 0 3 * * *"
-        )
-    return " ".join(fields)
-
-
 def _bucket_name(value: str) -> str:
     if ".." in value or re.fullmatch(r"\d+\.\d+\.\d+\.\d+", value):
         raise PydanticCustomError("bucket", "must not hold '..' or look like an IP address")
