@@ -204,6 +204,15 @@ def _data_volume(client: docker.DockerClient, major: int) -> str:
     return name
 
 
+def test_a_volume_that_can_not_be_mounted_hinders_no_other_stack(
+    private_client: docker.DockerClient, tmp_path: Path
+) -> None:
+    labels = {"mlflow-stack.project": "mlflow-stack", "mlflow-stack.stack": "lost", "mlflow-stack.role": "postgres"}
+    gone = {"type": "none", "o": "bind", "device": str(tmp_path / "gone")}
+    private_client.volumes.create("mlflow-lost-postgres-data", labels=labels, driver="local", driver_opts=gone)
+    assert volumes.postgres_majors(private_client) == {"mlflow-lost-postgres-data": set()}
+
+
 def test_a_source_of_an_earlier_major_than_a_volume_is_of_is_refused(
     private_client: docker.DockerClient, tmp_path: Path, said: list[str]
 ) -> None:

@@ -54,6 +54,8 @@ def majors_in(client: docker.DockerClient, volume: str) -> set[int]:
                 stream, _ = container.get_archive(f"{_MOUNT}/{path}")
             except docker.errors.NotFound:
                 continue
+            except docker.errors.APIError:  # what it is on is gone: it keeps no stack but its own from coming up
+                break
             with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
                 content = archive.extractfile(archive.getmembers()[0])
                 text = content.read().decode().strip() if content else ""
