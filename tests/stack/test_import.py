@@ -323,8 +323,8 @@ _OLD = "0584bdc529eb"
 _OLD_ROWS = (
     """INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time)
        VALUES (7, 'old', '/elsewhere/mlruns/7', 'active', 1)""",
-    """INSERT INTO runs (run_uuid, name, source_type, status, start_time, lifecycle_stage, artifact_uri, experiment_id)
-       VALUES (:run, 'old run', 'LOCAL', 'FINISHED', 1, 'active', :where, 7)""",
+    """INSERT INTO runs (run_uuid, name, user_id, source_type, status, start_time, lifecycle_stage, artifact_uri,
+       experiment_id) VALUES (:run, 'old run', 'ada', 'LOCAL', 'FINISHED', 1, 'active', :where, 7)""",
     "INSERT INTO params (key, value, run_uuid) VALUES ('rate', '0.1', :run)",
 )
 

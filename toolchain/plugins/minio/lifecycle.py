@@ -63,13 +63,14 @@ class IlmPolicy(Resource):
 
     def create(self, planned: Properties) -> tuple[str, Properties]:
         """Set the rules."""
+        s3 = self._client.s3  # imports the package, by one thread at a time
         from minio.lifecycleconfig import LifecycleConfig  # noqa: PLC0415
 
         bucket: str = planned["bucket"]
         try:
             config = LifecycleConfig([_rule(each) for each in planned["rules"]])
             with self._client.configuring:
-                self._client.s3.set_bucket_lifecycle(bucket, config)
+                s3.set_bucket_lifecycle(bucket, config)
         except Exception as error:
             raise fatal("creating bucket lifecycle failed", bucket, error) from error
         result = self.read(bucket, planned)

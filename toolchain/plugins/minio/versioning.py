@@ -43,6 +43,7 @@ class S3BucketVersioning(Resource):
 
     def create(self, planned: Properties) -> tuple[str, Properties]:
         """Set the versioning."""
+        s3 = self._client.s3  # imports the package, by one thread at a time
         from minio.versioningconfig import VersioningConfig  # noqa: PLC0415
 
         bucket: str = planned["bucket"]
@@ -54,7 +55,7 @@ class S3BucketVersioning(Resource):
                 exclude_folders=bool(wanted.get("excludeFolders")),
             )
             with self._client.configuring:
-                self._client.s3.set_bucket_versioning(bucket, config)
+                s3.set_bucket_versioning(bucket, config)
         except Exception as error:
             raise fatal("error putting bucket versioning configuration: %v", bucket, error) from error
         return bucket, {}
@@ -81,13 +82,14 @@ class S3BucketVersioning(Resource):
 
     def delete(self, resource_id: str, state: Properties) -> None:
         """Suspend the versioning: it cannot be taken away."""
+        s3 = self._client.s3
         from minio.versioningconfig import SUSPENDED, VersioningConfig  # noqa: PLC0415
 
         if (state.get("versioningConfiguration") or {}).get("status") == SUSPENDED:
             return
         try:
             with self._client.configuring:
-                self._client.s3.set_bucket_versioning(state["bucket"], VersioningConfig(SUSPENDED))
+                s3.set_bucket_versioning(state["bucket"], VersioningConfig(SUSPENDED))
         except Exception as error:
             if code(error) == "NoSuchBucket":
                 return

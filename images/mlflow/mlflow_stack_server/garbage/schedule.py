@@ -48,7 +48,8 @@ def run(schedule: str, older_than: str) -> None:
         signal.signal(number, lambda *_: stop.set())
     WELL.touch()
     _say(f"at '{schedule}' (UTC), what was deleted {older_than} before")
-    seen = _minute(datetime.now(UTC))
+    # The minute in which it starts counts.
+    seen = _minute(datetime.now(UTC)) - _MINUTE
     while not stop.is_set():
         now = datetime.now(UTC)
         if due(is_due, seen, now):
