@@ -61,6 +61,12 @@ def add_secrets(path: Path, ciphertexts: Mapping[str, str]) -> None:
     store.write(path, text, mode)
 
 
+def add_salt(path: Path, salt: str) -> None:
+    """Add the salt with which the secrets to come are encrypted."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    store.write(path, f"encryptionsalt: {salt}\n{store.read(path) or ''}", mode)
+
+
 def change_secrets(path: Path, ciphertexts: Mapping[str, str | None]) -> None:
     """Write encrypted values in place of those that are there, or beside them, or take them out: all or none.
 

@@ -149,7 +149,7 @@ INSIDE: Mapping[str, Drift] = {
     "password of the owner changed": _sql("ALTER ROLE mlflowowner PASSWORD 'another'"),
     "password of the superuser changed": _sql("ALTER ROLE postgres PASSWORD 'another'"),
     "right to connect taken away": _sql("REVOKE CONNECT ON DATABASE mlflow FROM mlflowuser"),
-    "right to the schema taken away": _sql("REVOKE USAGE ON SCHEMA public FROM mlflowuser"),
+    "right to the schema taken away": _sql("REVOKE USAGE ON SCHEMA public FROM mlflowuser, PUBLIC"),
     "rights to a table taken away": _sql("REVOKE UPDATE ON runs FROM mlflowuser"),
     "default privileges taken away": _sql(
         "ALTER DEFAULT PRIVILEGES FOR ROLE mlflowowner IN SCHEMA public REVOKE ALL ON TABLES FROM mlflowuser"

@@ -60,6 +60,13 @@ def test_init_makes_every_credential_once(checkout: Checkout) -> None:
     assert config(checkout) == made, "a second init changes nothing"
 
 
+def test_a_stack_that_is_known_and_whose_file_is_new_gets_credentials_that_can_be_read(checkout: Checkout) -> None:
+    checkout.toolchain("init", stack=STACK).ok()
+    stack_file(checkout).write_text("config: {}\n", encoding="utf-8")  # as after `git checkout`, once it was destroyed
+    checkout.toolchain("init", stack=STACK).ok()
+    assert all(secret.accepts(value) for secret, value in zip(SECRETS, in_plain(checkout).values(), strict=True))
+
+
 def test_only_the_owner_reads_what_init_leaves(checkout: Checkout) -> None:
     checkout.toolchain("init", stack=STACK).ok()
     local = checkout.root / ".local"

@@ -108,8 +108,17 @@ def encrypted(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
                 raise FailedError("config", key, "Pulumi did not encrypt it", f"pulumi config set --secret {key}")
             return f"{PROJECT}:{key}", str(value["secure"])
 
+        keys = list(wanted)
+        found: dict[str, str] = {}
+        if keys and "encryptionsalt" not in stack_file.read(session.stack_file):
+            # A stack that is known, and whose file is new: the first value makes the salt that all of them share.
+            first = keys.pop(0)
+            found = dict([encrypt(first)])
+            salt = stack_file.read(Path(folder) / f"{first}.yaml").get("encryptionsalt")
+            if salt:
+                stack_file.add_salt(session.stack_file, str(salt))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return dict(pool.map(encrypt, wanted))
+            return found | dict(pool.map(encrypt, keys))
 
 
 def run(session: Session) -> int:
