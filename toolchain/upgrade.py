@@ -34,14 +34,14 @@ class Before:
         version: Version that served; None where none did.
         image: Image of PostgreSQL that served; None where none did.
         paused: Whether an upgrade that was cut off has stopped the tracking server.
-        started: When the tracking server was started; nothing where there is none.
+        starts: When the tracking server was started, and how often since by Docker itself; nothing where there is none.
     """
 
     wanted: str
     version: str | None
     image: str | None
     paused: bool
-    started: str
+    starts: tuple[str, int] | None
 
 
 def look(session: Session, objects: Objects) -> Before:
@@ -52,7 +52,7 @@ def look(session: Session, objects: Objects) -> Before:
     version, paused = served(Naming(session.name), objects.client)
     postgres = objects.container("postgres")
     image = None if postgres is None else str(postgres.attrs["Config"]["Image"])
-    return Before(wanted_version(session), version, image, paused, _started(objects))
+    return Before(wanted_version(session), version, image, paused, _starts(objects))
 
 
 def wanted_version(session: Session) -> str:
@@ -101,8 +101,8 @@ def deploy_or_go_back(session: Session, deployed: Callable[[Session], int]) -> i
     back_up(session, before)
     code = deployed(session)
     objects = Objects(session.name, objects.client)
-    # Pulumi has touched nothing where the upgrade itself failed, which stops the server.
-    if code == DONE or (code == REFUSED and _started(objects) == before.started):
+    # Pulumi has touched nothing where the upgrade itself failed, which stops the server and starts it again.
+    if code == DONE or (code == REFUSED and not _was_started(before, objects)):
         return code
     version = _kept_version(session, _found(session, objects))
     image = _kept_image(session, objects)
@@ -146,7 +146,7 @@ def _of_before(
     from components.upgrade import cluster  # noqa: PLC0415 - imports the SDK
 
     settings: dict[str, str] = {}
-    earlier = version or (before.version if before.started else None)
+    earlier = version or (before.version if before.starts else None)
     if earlier is not None and earlier != before.wanted:
         settings[VERSION] = earlier
     wanted = _wanted_image(session)
@@ -235,9 +235,15 @@ def _kept_version(session: Session, found: Found) -> str | None:
     return names.version_before(_database(session), found.databases)
 
 
-def _started(objects: Objects) -> str:
+def _starts(objects: Objects) -> tuple[str, int] | None:
     server = objects.container("server")
-    return "" if server is None else str(server.attrs["State"].get("StartedAt", ""))
+    return None if server is None else (str(server.attrs["State"]["StartedAt"]), int(server.attrs["RestartCount"]))
+
+
+def _was_started(before: Before, objects: Objects) -> bool:
+    """Whether somebody started the tracking server meanwhile, other than Docker, which counts that."""
+    now = _starts(objects)
+    return now is not None and (before.starts is None or (now[0] != before.starts[0] and now[1] <= before.starts[1]))
 
 
 def _found(session: Session, objects: Objects) -> Found:
