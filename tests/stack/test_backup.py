@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import requests
+from mlflow_stack_backup.database import LOCK
 
 from components.settings import SECRET_KEYS
 from tests.stack import encrypted
@@ -394,6 +395,32 @@ def test_the_stack_makes_backups_by_itself_and_is_loud_when_it_can_t(backups: Ba
         stack.up().ok()
     stack.assert_no_changes()
     assert source.ledger.missing() == []
+
+
+def test_a_backup_waits_until_a_job_that_removes_things_has_ended(backups: Backups) -> None:
+    stack = backups.source.stack
+    postgres = stack.container("postgres")
+    ask = ["psql", "-U", "postgres", "-d", "mlflow", "-qAt"]
+    with subprocess.Popen(
+        ["docker", "exec", "-i", "-u", "postgres", str(postgres.name), *ask],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as collector:
+        assert collector.stdin is not None
+        assert collector.stdout is not None
+        print(f"SELECT 'held', pg_advisory_lock({LOCK});", file=collector.stdin, flush=True)
+        assert "held" in collector.stdout.readline()
+        with stack.checkout.started("backup", str(backups.source.folder), stack=stack.name) as working:
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mlflow-stack-backup'"
+            wait_until(
+                lambda: execute(postgres, [*ask, "-c", waiting], user="postgres").strip() == "1", "the backup waits"
+            )
+            assert not [
+                path for path in backups.source.folder.rglob("database.dump") if path.parent.name not in backups.sets
+            ]
+            collector.stdin.close()
+            assert working.wait(120) == 0, working.output()
 
 
 def test_everything_is_there_on_a_fresh_stack_with_other_credentials(

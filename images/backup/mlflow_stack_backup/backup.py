@@ -28,7 +28,7 @@ def run(request: Request, kept: Mapping[str, str] | None = None) -> dict[str, An
         kept: More files that go encrypted into the set.
 
     Raises:
-        Refusal: The target is not this stack's, or another backup works there.
+        Refusal: The target is not this stack's, or another backup works there; or another job is at work on the stack.
         Problem: Something of it can't be had; the sets before are as they were.
     """
     began, made = time.monotonic(), datetime.now(UTC)
@@ -51,12 +51,13 @@ def run(request: Request, kept: Mapping[str, str] | None = None) -> dict[str, An
 
     _say("the database")
     database.configure(_required(request.database))
-    with database.moment() as moment:
-        rows, revisions, size, version = moment.rows(), moment.revisions(), moment.size(), moment.version()
-        keep(sets.DUMP, moment.dump())
-    dumped = time.monotonic()
-    _say("the objects")
-    found, copied = objects.gather(sets.TARGET, set_id, _before(earlier))
+    with database.alone("backup"):
+        with database.moment() as moment:
+            rows, revisions, size, version = moment.rows(), moment.revisions(), moment.size(), moment.version()
+            keep(sets.DUMP, moment.dump())
+        dumped = time.monotonic()
+        _say("the objects")
+        found, copied = objects.gather(sets.TARGET, set_id, _before(earlier))
     keep(sets.LIST, objects.written(found))
     gathered = time.monotonic()
     for name, text in {**request.keys, **(kept or {})}.items():

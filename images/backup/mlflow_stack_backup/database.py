@@ -9,17 +9,30 @@ import contextlib
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final
 
 from mlflow_stack_backup import rclone
-from mlflow_stack_backup.errors import Problem
+from mlflow_stack_backup.errors import Problem, Refusal
 from mlflow_stack_backup.request import Database
 
 _SERVICE_FILE: Final = Path("/tmp/pg-service.conf")  # noqa: S108 - in the container's own memory
 _CHUNK: Final = 1 << 20
 _MARK: Final = "-- end of answer --"
+
+#: Key of the advisory lock (see `mlflow_stack_server.maintenance`), and how its holders' names begin.
+LOCK: Final = 0x6D6C666C6F78
+_JOBS: Final = "mlflow-stack-"
+
+#: Seconds that another job gets to end.
+_WAIT: Final = 60.0
+
+_HOLDER: Final = f"""
+SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND (classid::bigint << 32) + objid::bigint = {LOCK};
+"""  # noqa: S608 - a number of ours
 
 #: Tables that hold which schema the others have: MLflow's own, and that of its users.
 _REVISIONS: Final = ("alembic_version", "alembic_version_auth")
@@ -70,17 +83,11 @@ def configure(database: Database) -> None:
     os.environ.pop("PGHOST", None)  # the image's own socket
 
 
-class Moment:
-    """The database as it is at one moment, for as long as the block lasts.
-
-    Attributes:
-        snapshot: By which pg_dump sees the same.
-    """
+class Session:
+    """A connection that can be asked, for as long as its block lasts."""
 
     def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
         self._process, self._errors = process, errors
-        self.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")
-        (self.snapshot,) = self.ask("SELECT pg_export_snapshot();")
 
     def ask(self, text: str) -> list[str]:
         """The lines that answer; columns are parted by a tab.
@@ -100,6 +107,19 @@ class Moment:
             found.append(line.rstrip("\n"))
         self._errors.seek(0)
         raise Problem("database", "psql", _reason(self._errors.read()), "make doctor")
+
+
+class Moment:
+    """The database as it is at one moment, for as long as the block lasts.
+
+    Attributes:
+        snapshot: By which pg_dump sees the same.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.ask = session.ask
+        self.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")
+        (self.snapshot,) = self.ask("SELECT pg_export_snapshot();")
 
     def rows(self) -> dict[str, int]:
         """How many rows each table has."""
@@ -154,6 +174,38 @@ def moment() -> Generator[Moment]:
     Raises:
         Problem: It does not answer.
     """
+    with _session() as session:
+        yield Moment(session)
+
+
+@contextlib.contextmanager
+def alone(name: str) -> Generator[None]:
+    """Hold the lock of all jobs that remove, copy or bring in data whole, while the block runs.
+
+    A garbage collection beside a backup would leave rows in it whose objects are gone. The lock goes with its
+    connection, however this ends.
+
+    Args:
+        name: Of this job, for the others to say whom they wait for.
+
+    Raises:
+        Refusal: Another job is at work for longer than a minute.
+        Problem: The database does not answer.
+    """
+    with _session() as session:
+        session.ask(f"SET application_name = '{_JOBS}{name}';")
+        deadline = time.monotonic() + _WAIT
+        while session.ask(f"SELECT pg_try_advisory_lock({LOCK});") != ["t"]:
+            if time.monotonic() > deadline:
+                (holder, *_) = (*session.ask(_HOLDER), "another job")
+                wrong = "is at work on this stack, and only one job may be"
+                raise Refusal("database", holder.removeprefix(_JOBS), wrong, "wait for it to end, then the same again")
+            time.sleep(0.5)
+        yield
+
+
+@contextlib.contextmanager
+def _session() -> Generator[Session]:
     command = ["psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--field-separator=\t", "--no-password"]
     command += ["--set=ON_ERROR_STOP=1"]
     with (
@@ -163,7 +215,7 @@ def moment() -> Generator[Moment]:
         ) as process,
     ):
         try:
-            yield Moment(process, errors)
+            yield Session(process, errors)
         finally:
             process.kill()
 

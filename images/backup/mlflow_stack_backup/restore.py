@@ -31,27 +31,29 @@ def run(request: Request) -> dict[str, Any]:
     Interrupted anywhere, it is finished by running it again.
 
     Raises:
+        Refusal: Another job is at work on the stack.
         Problem: A part of it could not be brought there; it says which.
     """
     assert request.database is not None
     database.configure(request.database)
-    found = sets.find(request.set)
-    others = [path for path in objects.listed(objects.BUCKET) if path not in found.objects]
-    print(f"the objects: {len(found.objects)}", file=sys.stderr, flush=True)
-    wrong = objects.put(sets.TARGET, found.id, found.objects)
-    if wrong:
-        raise Problem(
-            "object",
-            wrong[0],
-            f"is not in the bucket as it is in the set ({len(wrong)} are not)",
-            "make restore, again",
-        )
-    print("the database", file=sys.stderr, flush=True)
-    database.restore(sets.path(found.id, sets.DUMP))
-    with database.moment() as moment:
-        unlike = database.differences(found.manifest["database"]["tables"], moment.rows())
-    if unlike:
-        raise Problem("database", "rows", "; ".join(unlike), "make restore, again")
-    if others:
-        objects.remove(others)
-    return {"objects": len(found.objects), "counts": found.manifest["counts"]}
+    with database.alone("restore"):
+        found = sets.find(request.set)
+        others = [path for path in objects.listed(objects.BUCKET) if path not in found.objects]
+        print(f"the objects: {len(found.objects)}", file=sys.stderr, flush=True)
+        wrong = objects.put(sets.TARGET, found.id, found.objects)
+        if wrong:
+            raise Problem(
+                "object",
+                wrong[0],
+                f"is not in the bucket as it is in the set ({len(wrong)} are not)",
+                "make restore, again",
+            )
+        print("the database", file=sys.stderr, flush=True)
+        database.restore(sets.path(found.id, sets.DUMP))
+        with database.moment() as moment:
+            unlike = database.differences(found.manifest["database"]["tables"], moment.rows())
+        if unlike:
+            raise Problem("database", "rows", "; ".join(unlike), "make restore, again")
+        if others:
+            objects.remove(others)
+        return {"objects": len(found.objects), "counts": found.manifest["counts"]}
