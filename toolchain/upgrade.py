@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from toolchain import heal, stack_file
-from toolchain.docker_objects import Objects
+from toolchain.docker_objects import KEEPER, Objects
 from toolchain.errors import DONE, FAILED, REFUSED, FailedError
 from toolchain.say import say
 from toolchain.session import PROJECT, Session
@@ -62,9 +62,22 @@ def wanted_version(session: Session) -> str:
     return _setting(session, VERSION) or DEFAULT_MLFLOW_VERSION
 
 
-def back_up(session: Session, before: Before) -> None:
-    """The one place where a backup is taken before an upgrade touches anything, once `backupTarget` is set."""
-    del session, before
+def back_up(session: Session, objects: Objects, before: Before) -> None:
+    """Before another version takes over, have a backup made, where the stack makes them by itself (`backupTarget`).
+
+    Raises:
+        FailedError: It could not be made; what served serves.
+    """
+    from components.upgrade import cluster  # noqa: PLC0415 - imports the SDK
+    from toolchain.backup import making  # noqa: PLC0415
+
+    if objects.container(KEEPER) is None:
+        return
+    another_mlflow = before.version not in (None, before.wanted)
+    if another_mlflow or (
+        before.image is not None and cluster.differs(objects.client, before.image, _wanted_image(session))
+    ):
+        making.have_made(objects)
 
 
 def take_back(session: Session, objects: Objects, before: Before) -> None:
@@ -98,7 +111,7 @@ def deploy_or_go_back(session: Session, deployed: Callable[[Session], int]) -> i
     objects = Objects(session.name)
     before = look(session, objects)
     take_back(session, objects, before)
-    back_up(session, before)
+    back_up(session, objects, before)
     code = deployed(session)
     objects = Objects(session.name, objects.client)
     # Pulumi has touched nothing where the upgrade itself failed, which stops the server and starts it again.

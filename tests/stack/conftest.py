@@ -146,15 +146,18 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disks]:
 
 @pytest.fixture(scope="session")
 def drilled(
-    client: docker.DockerClient, tag: str, disks: Disks, tmp_path_factory: pytest.TempPathFactory
+    client: docker.DockerClient, checkout: Checkout, tag: str, disks: Disks, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """A stack that is drilled again and again: on small disks, and with one image of its own, to be taken away."""
-    checkout, name = Checkout(tmp_path_factory.mktemp("drilled") / "checkout"), f"{tag}drill"
-    with (checkout.root / "images" / "minio" / "entrypoint.sh").open("a", encoding="utf-8") as script:
+    """A stack that is drilled again and again: on small disks, and with one image of its own, to be taken away.
+
+    The other checkout's images come first, for this one to be built from their layers.
+    """
+    own, name = Checkout(tmp_path_factory.mktemp("drilled") / "checkout"), f"{tag}drill"
+    with (own.root / "images" / "minio" / "entrypoint.sh").open("a", encoding="utf-8") as script:
         script.write(f"# {tag}\n")
     put_data_on(disks.postgres, client, name, "postgres", database="mlflow")
     put_data_on(disks.minio, client, name, "minio", bucket="mlflow")
-    with deployed(checkout, name) as made:
+    with deployed(own, name) as made:
         yield made
 
 

@@ -6,7 +6,6 @@ import json
 import random
 from collections.abc import Iterator
 
-import docker
 import pytest
 
 from components.image import base_images, minio_build, mlflow_build
@@ -30,19 +29,16 @@ def second() -> Iterator[SecondDocker]:
 
 
 @pytest.fixture(scope="module")
-def images(client: docker.DockerClient, request: pytest.FixtureRequest) -> dict[str, str]:
-    """The images of a stack, by role; the shared one builds those that are not there."""
+def images(checkout: Checkout) -> dict[str, str]:
+    """The images of a stack, by role, which the checkout has seen to."""
     settings = Settings.model_validate({})
     bases = base_images(settings, SOURCES)
-    found = {
+    return {
         "postgres": bases.postgres,
         "minio": minio_build(bases).reference,
         "server": mlflow_build(settings, bases).reference,
         "gateway": bases.gateway,
     }
-    if not all(client.api.images(reference) for reference in found.values()):
-        request.getfixturevalue("stack")
-    return found
 
 
 @pytest.fixture(scope="module")

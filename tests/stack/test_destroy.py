@@ -67,7 +67,7 @@ def _drift_passwords(stack: Stack) -> None:
 
 
 @pytest.fixture(scope="module")
-def drill(tmp_path_factory: pytest.TempPathFactory, tag: str) -> Stack:
+def drill(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory, tag: str) -> Stack:
     """A stack with images of its own: those that the project builds, with a label more. The other steps are cached."""
     own = Checkout(tmp_path_factory.mktemp("destroy") / "checkout")
     for name in ("mlflow", "minio"):
