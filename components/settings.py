@@ -12,6 +12,7 @@ import binascii
 import ipaddress
 import re
 import secrets
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
@@ -528,7 +529,7 @@ ROTATING_KEYS: tuple[str, ...] = (
 _EXAMPLES: dict[str, str] = {
     "bool_parsing": "true",
     "address": "127.0.0.1",
-    "schedule": "'30 3 * * *'",
+    "schedule": "30 3 * * *",
     "age": "30d",
 }
 
@@ -603,7 +604,9 @@ def _problem(detail: ErrorDetails) -> Problem:
         key, value = str(context["key"]), str(context["value"])
         default = Settings.model_fields[to_snake(key)].default
         example = context.get("example", default if str(default) != value else int(value) + 1)
-        return Problem(key, value, detail["msg"], str(context.get("mend", f"pulumi config set {key} {example}")))
+        return Problem(
+            key, value, detail["msg"], str(context.get("mend", f"pulumi config set {key} {shlex.quote(str(example))}"))
+        )
     key = str(detail["loc"][0])
     value = str(detail["input"])
     if detail["type"] == "extra_forbidden":
@@ -611,7 +614,7 @@ def _problem(detail: ErrorDetails) -> Problem:
         return Problem(key, value, f"is no key of this program; the keys are {known}", f"pulumi config rm {key}")
     default = Settings.model_fields[to_snake(key)].default
     example = _EXAMPLES.get(detail["type"], default)
-    mend = f"pulumi config rm {key}" if example is None else f"pulumi config set {key} {example}"
+    mend = f"pulumi config rm {key}" if example is None else f"pulumi config set {key} {shlex.quote(str(example))}"
     wrong = detail["msg"][0].lower() + detail["msg"][1:]
     wrong = wrong.removeprefix("input ").replace("should", "must", 1)
     return Problem(key, value, wrong, mend)

@@ -23,6 +23,7 @@ GROUPS = {
     "stack": (
         f"{_FILE}two_stacks.py",
         f"{_FILE}client.py",
+        f"{_FILE}clock.py",
         f"{_FILE}state_on_s3.py",
         f"{_FILE}settings.py",
         f"{_FILE}browser.py",
@@ -36,7 +37,6 @@ GROUPS = {
         f"{_FILE}drift.py",
         f"{_FILE}drills.py",
         f"{_FILE}full_disk.py",
-        f"{_FILE}clock.py",
     ),
     "spare": (
         f"{_FILE}migration.py",

@@ -28,6 +28,10 @@ from toolchain.say import Step, run_step, say
 DEFAULT_SOCKET: Final = Path("/var/run/docker.sock")
 EXEC_ROOT: Final = Path("/var/run/docker")
 
+#: Subnets of the size that containers of a stack need: by itself Docker has room for about thirty networks, and a stack
+#: takes four.
+_POOL: Final = ("--default-address-pool", "base=172.16.0.0/12,size=24")
+
 #: Seconds in which a daemon must answer, and one that starts or stops must have done so. A daemon that starts
 #: brings back the containers that ran, one after the other, before it listens.
 _ANSWER: Final = 10.0
@@ -202,7 +206,7 @@ def _bring_up(address: str) -> str:
         return f"{how} by systemd"
     if not root:
         raise RefusedError("docker", "not running", "starting it takes root", "sudo make up, or start dockerd as root")
-    start_daemon(address, paths.engine_pid_file(), paths.cache_root() / "dockerd.log")
+    start_daemon(address, paths.engine_pid_file(), paths.cache_root() / "dockerd.log", _POOL)
     return f"{how} in the background, since no systemd runs here (stop it: make engine-stop)"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -84,7 +85,7 @@ def test_a_value_outside_of_a_limit_is_refused(key: str, value: str, limit: str)
 def test_the_mend_of_a_refusal_mends_it(key: str) -> None:
     value = next(value for name, value, _ in OUTSIDE if name == key)
     line = next(line for line in _refused({key: value}) if line.startswith(f"{key}: "))
-    mend = line.partition(". mend: ")[2].split()
+    mend = shlex.split(line.partition(". mend: ")[2])
     mended = {} if mend[2] == "rm" else {mend[3]: mend[4]}
     load({**GOOD_SECRETS, **mended})
 

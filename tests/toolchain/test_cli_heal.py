@@ -293,7 +293,7 @@ def test_status_logs_and_doctor_tell_what_there_is(checkout: Checkout, client: d
     assert checkout.make("logs", f"STACK={STACK}", "ROLE=server").ok().stdout == "", "a program that says nothing"
     wrong = checkout.toolchain("logs", "--role", "cook", stack=STACK)
     assert wrong.code == 2
-    assert "ROLE: cook: must be one of gateway, server, migration, minio, postgres, backup. mend: " in wrong.stderr
+    assert "ROLE: cook: must be one of gateway, server, gc, migration, minio, postgres, backup. mend: " in wrong.stderr
     absent = checkout.toolchain("logs", "--role", "minio", stack=STACK)
     assert absent.code == 2
     assert "ROLE: minio: stack heal has no such container (there: server)" in absent.stderr
