@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from toolchain.docker_objects import JOBS, LABEL, Objects
+from toolchain.docker_objects import JOBS, LABEL, Objects, health
 from toolchain.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ _PARTS: Final = frozenset({"app", *_NETWORKS})
 _MEMORY: Final = "1g"
 _TMP: Final = {"/tmp": "rw,noexec,nosuid,nodev,size=64m,mode=1777"}  # noqa: S108 - in the container
 _MAX_PROCESSES: Final = 4096
+#: Seconds that a server gets to be well again.
+_WELL_WITHIN: Final = 90.0
+
 _STOP_SECONDS: Final = 30
 
 
@@ -163,6 +167,10 @@ def stopped(objects: Objects) -> Generator[None]:
         yield
     finally:
         server.start()
+        deadline = time.monotonic() + _WELL_WITHIN
+        while health(server) == "starting" and time.monotonic() < deadline:
+            time.sleep(0.2)
+            server.reload()
 
 
 def _home(user: str) -> str:

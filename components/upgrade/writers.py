@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _GRACE = 30
 _STAYS_STOPPED: Any = {"Name": "no"}
-_STARTS_AGAIN: Any = {"Name": "unless-stopped"}
+_STARTS_AGAIN: Any = {"Name": "always"}  # as components/service.py makes it
 _WELL_WITHIN = 180.0
 
 

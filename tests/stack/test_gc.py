@@ -299,11 +299,11 @@ def test_by_the_clock_it_is_loud_when_it_fails_and_old_versions_outlive_their_sw
         long_ago = "UPDATE runs SET deleted_time = deleted_time - 31 * 86400000::bigint WHERE run_uuid = %s"
         connection.execute(long_ago, (run,))
         own.container("gc").restart()  # the minute in which it starts counts
-        wait_until(lambda: key not in holdings.objects(own), "it collects", 60)
+        wait_until(lambda: key not in holdings.objects(own), "it collects", 120)
         connection.execute("REVOKE SELECT ON runs FROM mlflowuser")
         try:
             own.container("gc").restart()
-            wait_until(lambda: own.container("gc").health == "unhealthy", "the failure shows", 60)
+            wait_until(lambda: own.container("gc").health == "unhealthy", "the failure shows", 180)
             told = own.checkout.toolchain("status", stack=own.name)
             doctor = own.checkout.toolchain("doctor", stack=own.name)
         finally:

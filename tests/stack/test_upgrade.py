@@ -107,11 +107,12 @@ def test_where_plain_pulumi_upgrades_alone_a_failed_migration_leaves_the_old_ser
 
 
 def test_where_the_new_version_does_not_pass_its_check_the_old_one_serves_its_data(old: Stack, written: Any) -> None:
-    # At the end of the migration, in the copy, the run-time role loses a right: the server comes up and can't write.
+    # With the migration, in the copy, a table gets a rule that no row keeps: the server comes up and can't write.
     _sql(
         old,
         "SET ROLE mlflowowner; CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "REVOKE INSERT ON registered_models FROM mlflowuser; RETURN new; END $$; "
+        "ALTER TABLE registered_models DROP CONSTRAINT IF EXISTS spoiled, "
+        "ADD CONSTRAINT spoiled CHECK (name = '') NOT VALID; RETURN new; END $$; "
         "CREATE TRIGGER spoil BEFORE UPDATE ON alembic_version FOR EACH ROW EXECUTE FUNCTION spoil()",
     )
     failed = old.checkout.toolchain("upgrade", stack=old.name)
