@@ -167,6 +167,7 @@ def stopped(objects: Objects) -> Generator[None]:
         yield
     finally:
         server.start()
+        server.reload()
         deadline = time.monotonic() + _WELL_WITHIN
         while health(server) == "starting" and time.monotonic() < deadline:
             time.sleep(0.2)
