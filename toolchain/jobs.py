@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from toolchain.docker_objects import JOBS, LABEL, Objects, health
-from toolchain.errors import RefusedError
+from toolchain.errors import MEND, REFUSED, FailedError, RefusedError, repeated
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -179,7 +179,7 @@ def _home(user: str) -> str:
     return f"rw,noexec,nosuid,nodev,size=16m,mode=0700,uid={uid},gid={uid}"
 
 
-def run(container: Container) -> Iterator[str]:
+def _lines(container: Container) -> Iterator[str]:
     """Start a job and give the lines that it prints, as they come; they end with it."""
     container.start()
     pending = b""
@@ -190,6 +190,20 @@ def run(container: Container) -> Iterator[str]:
         yield pending.decode(errors="replace")
 
 
-def exit_code(container: Container) -> int:
-    """Wait for a job that has printed all to end, and give its exit code."""
-    return int(container.wait(timeout=60)["StatusCode"])
+def run_to_its_end(container: Container, command: str) -> None:
+    """Start a job, print what it says as its command's own words, and wait until it has ended well.
+
+    Raises:
+        RefusedError: The job refused; its own line is in the error.
+        FailedError: It failed, in its own words where it left some.
+    """
+    last = ""
+    for line in _lines(container):
+        if MEND in line:
+            last = line
+        else:
+            print(line.removeprefix(f"{command}: "), flush=True)
+    code = int(container.wait(timeout=60)["StatusCode"])
+    if code:
+        wrong = last or "it ended without a word: for want of memory?"
+        raise repeated(last, refused=code == REFUSED) or FailedError(command, "the job", wrong, f"make {command}")

@@ -7,7 +7,7 @@ from typing import Final
 
 from toolchain import engine, jobs
 from toolchain.docker_objects import GC_JOB, Objects
-from toolchain.errors import DONE, MEND, REFUSED, FailedError, RefusedError, repeated
+from toolchain.errors import DONE, RefusedError
 from toolchain.session import Session
 
 #: What is not said otherwise: long enough to notice that something was deleted by mistake.
@@ -32,16 +32,7 @@ def run(session: Session, older_than: str, *, dry: bool) -> int:
     if not _FORM.fullmatch(older_than):
         wrong = "must be days, hours, minutes or seconds, such as 30d or 1d12h"
         raise RefusedError("OLDER_THAN", older_than or "(empty)", wrong, f"make gc OLDER_THAN={OLDER_THAN}")
-    last = ""
     command = ["gc", older_than, *(["--dry"] if dry else [])]
     with jobs.created(Objects(session.name), GC_JOB, command) as container:
-        for line in jobs.run(container):
-            if MEND in line:
-                last = line
-            else:
-                print(line.removeprefix("gc: "), flush=True)
-        code = jobs.exit_code(container)
-    if code:
-        unknown = FailedError("gc", "the job", last or "it ended without a word: for want of memory?", "make gc")
-        raise repeated(last, refused=code == REFUSED) or unknown
+        jobs.run_to_its_end(container, "gc")
     return DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from toolchain import engine, jobs, takeover
 from toolchain.docker_objects import IMPORT_JOB, Objects
-from toolchain.errors import DONE, MEND, REFUSED, FailedError, repeated
+from toolchain.errors import DONE
 from toolchain.session import Session
 
 
@@ -23,7 +23,6 @@ def run(session: Session, asked: takeover.Asked) -> int:
     objects = Objects(session.name)
     order = takeover.make(asked, objects.client)
     _start_again(objects)
-    last = ""
     with jobs.created(
         objects,
         IMPORT_JOB,
@@ -38,17 +37,7 @@ def run(session: Session, asked: takeover.Asked) -> int:
         files = jobs.files_of(jobs.server_of(objects, "the job has its rights"))
         container.put_archive(takeover.FOLDER, order.archive(uid, files))
         with jobs.stopped(objects):
-            for line in jobs.run(container):
-                if MEND in line:
-                    last = line
-                else:
-                    print(line.removeprefix("import: "), flush=True)
-            code = jobs.exit_code(container)
-    if code:
-        unknown = FailedError(
-            "import", "the job", last or "it ended without a word: for want of memory?", "make import"
-        )
-        raise repeated(last, refused=code == REFUSED) or unknown
+            jobs.run_to_its_end(container, "import")
     return DONE
 
 
