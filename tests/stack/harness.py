@@ -426,6 +426,11 @@ class Stack:
             assert state["Status"] == "running", f"{role}: {state}"
             assert state.get("Health", {}).get("Status") == "healthy", f"{role} is not healthy: {state}"
 
+    def is_healthy(self) -> bool:
+        """`assert_healthy`, as a condition to wait for."""
+        self.assert_healthy()
+        return True
+
     def assert_no_changes(self, *, refresh: bool = False) -> None:
         """A preview expects no changes, optionally one that looks at the real objects first."""
         arguments = ["preview", "--expect-no-changes", "--diff", "--non-interactive"]

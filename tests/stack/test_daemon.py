@@ -74,12 +74,7 @@ def ledger(away: Stack, second: SecondDocker) -> Ledger:
 def _back(stack: Stack, ledger: Ledger) -> None:
     before = len(ledger.entries)
     wait_until(lambda: len(ledger.entries) > before + 1, "the stack acknowledges again", _BACK)
-    wait_until(lambda: _healthy(stack), "every container is healthy again", _BACK)
-
-
-def _healthy(stack: Stack) -> bool:
-    stack.assert_healthy()
-    return True
+    wait_until(stack.is_healthy, "every container is healthy again", _BACK)
 
 
 @pytest.mark.at_most(5)

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import requests
 
 from tests.stack.harness import Checkout, Stack, wait_until
 from tests.stack.ledger import Ledger
@@ -119,8 +118,8 @@ def test_a_container_killed_under_load_is_back_by_itself(
         drill_ledger.log()
     # From outside, as the kernel does it when memory is short: `docker kill` would count as wanted.
     os.kill(int(container.attrs["State"]["Pid"]), signal.SIGKILL)
-    wait_until(lambda: _acknowledges(drill_ledger), f"the stack serves again after {role} was killed", 60)
-    wait_until(lambda: _healthy(drilled), f"every container is healthy again after {role} was killed", 60)
+    wait_until(drill_ledger.acknowledges, f"the stack serves again after {role} was killed", 60)
+    wait_until(drilled.is_healthy, f"every container is healthy again after {role} was killed", 60)
     assert drill_ledger.missing() == []
     drilled.assert_no_changes()
 
@@ -152,19 +151,6 @@ def _whole_again(stack: Stack) -> None:
     stack.up().ok()
     stack.assert_healthy()
     stack.assert_no_changes()
-
-
-def _acknowledges(ledger: Ledger) -> bool:
-    try:
-        ledger.log()
-    except requests.RequestException:
-        return False
-    return True
-
-
-def _healthy(stack: Stack) -> bool:
-    stack.assert_healthy()
-    return True
 
 
 @contextmanager

@@ -49,8 +49,8 @@ def test_a_full_disk_is_told_loses_nothing_and_is_over_when_there_is_room(
             assert "mend: docker system df" in told.stdout, told.text
     finally:
         disk.make_room()
-    wait_until(lambda: _acknowledges(drill_ledger), "the stack acknowledges again by itself", 120)
-    wait_until(lambda: _healthy(drilled), "every container is healthy again", 60)
+    wait_until(drill_ledger.acknowledges, "the stack acknowledges again by itself", 120)
+    wait_until(drilled.is_healthy, "every container is healthy again", 60)
     assert drill_ledger.missing() == []
     drilled.assert_no_changes()
 
@@ -71,20 +71,7 @@ def test_a_store_that_stands_still_loses_and_doubles_nothing(
         finally:
             container.unpause()
         load.acknowledged(2)
-    wait_until(lambda: _healthy(drilled), "every container is healthy again", 60)
+    wait_until(drilled.is_healthy, "every container is healthy again", 60)
     assert drill_ledger.missing() == []
     assert drill_ledger.doubled() == []
     drilled.assert_no_changes()
-
-
-def _acknowledges(ledger: Ledger) -> bool:
-    try:
-        ledger.log()
-    except requests.RequestException:
-        return False
-    return True
-
-
-def _healthy(stack: Stack) -> bool:
-    stack.assert_healthy()
-    return True
