@@ -46,7 +46,8 @@ _STOPS_WITHIN: Final = 60
 _STARTS_WITHIN: Final = 60.0
 
 #: Run by psql in the container, as the container's own user, who needs no password. The owner owns everything again,
-#: and the run-time role may use what is there; what comes later is a matter of the default privileges.
+#: and the run-time role may use what is there; what comes later is a matter of the default privileges. Connections of a
+#: role that was dropped live on in the server's pools, with no right to anything: they end, and the pools make others.
 _RIGHTS: Final = r"""
 exec psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --username=postgres --dbname="$1" \
     --set=database="$1" --set=owner="$2" --set=runtime="$3" --output=/dev/null <<'SQL'
@@ -72,6 +73,7 @@ SELECT format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA publ
 \gexec
 SELECT format('GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public TO %I', :'runtime') WHERE :'runtime' <> ''
 \gexec
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid NOT IN (SELECT oid FROM pg_roles);
 SQL
 """
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -472,6 +473,15 @@ def deployed(checkout: Checkout, name: str, **settings: object) -> Generator[Sta
     stack.assert_no_changes()
     stack.destroy().ok()
     stack.assert_nothing_left()
+
+
+def host_address(client: docker.DockerClient, network: str) -> str:
+    """Where the containers of a network find the host.
+
+    A daemon does not tell the gateway of its `bridge` before it was started a second time; it is the first address.
+    """
+    (pool, *_) = client.networks.get(network).attrs["IPAM"]["Config"]
+    return str(pool.get("Gateway") or next(ip_network(pool["Subnet"]).hosts()))
 
 
 def exclusive_images(stack: Stack) -> frozenset[str]:

@@ -21,7 +21,7 @@ from mlflow_stack_backup.database import LOCK
 from components.settings import SECRET_KEYS
 from tests.stack import encrypted
 from tests.stack.conftest import SUITE
-from tests.stack.harness import Checkout, Result, Stack, execute, free_ports, never_up, wait_until
+from tests.stack.harness import Checkout, Result, Stack, execute, free_ports, host_address, never_up, wait_until
 from tests.stack.ledger import Entry, Ledger, client, under_load
 from tests.stack.secure import json_of
 
@@ -280,16 +280,20 @@ def test_a_stack_that_holds_data_is_not_overwritten_without_being_told(backups: 
     assert source.ledger.missing() == []
 
 
-def test_another_stack_s_target_is_refused(backups: Backups, stack: Stack) -> None:
-    refused = stack.checkout.toolchain("backup", str(backups.source.folder), stack=stack.name)
+def test_another_stack_s_target_is_refused(backups: Backups, tmp_path: Path) -> None:
+    stack, folder = backups.source.stack, tmp_path / "sets"
+    shutil.copytree(backups.source.folder, folder)
+    mark = folder / "target.json"
+    mark.write_text(json.dumps({**json.loads(mark.read_text(encoding="utf-8")), "stack": "theirs"}), encoding="utf-8")
+    refused = stack.checkout.toolchain("backup", str(folder), stack=stack.name)
     assert refused.code == 2, refused.text
-    assert f"TO: {stack.name}: holds the backups of stack {backups.source.stack.name}" in refused.stderr
+    assert f"TO: {stack.name}: holds the backups of stack theirs" in refused.stderr
 
 
 @pytest.fixture
 def s3(source: Source, tmp_path: Path) -> Iterator[Path]:
     """An S3 that is none of the stack's, with an empty bucket `backups`; a file with its AWS profile."""
-    gateway = str(source.stack.client.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"])
+    gateway = host_address(source.stack.client, "bridge")
     (port,) = free_ports(1)
     (tmp_path / "root-user").write_text("elsewhere", encoding="utf-8")
     (tmp_path / "root-password").write_text("of-another-machine", encoding="utf-8")

@@ -174,10 +174,17 @@ def _mended(stack: Stack, ledger: Ledger) -> str:
     said = stack.up().ok().stderr
     wait_until(lambda: _healthy(stack), "every container is healthy", 60)
     stack.assert_no_changes(refresh=True)
+    assert _sessions_of_roles_that_are_gone(stack) == 0, "the server is left with connections that may do nothing"
     ledger.uri = stack.tracking_uri
     ledger.log()
     assert ledger.missing() == []
     return said
+
+
+def _sessions_of_roles_that_are_gone(stack: Stack) -> int:
+    ask = "SELECT count(*) FROM pg_stat_activity WHERE usesysid NOT IN (SELECT oid FROM pg_roles)"
+    command = ["psql", "--no-psqlrc", "-U", "postgres", "-d", "mlflow", "-tAc", ask]
+    return int(execute(stack.container("postgres"), command, user="postgres"))
 
 
 def _healthy(stack: Stack) -> bool:

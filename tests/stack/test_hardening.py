@@ -16,7 +16,7 @@ import pytest
 from docker.models.containers import Container
 from minio import Minio, S3Error
 
-from tests.stack.harness import REPOSITORY, Stack, execute
+from tests.stack.harness import REPOSITORY, Stack, execute, host_address
 
 PAGE = REPOSITORY / "docs" / "hardening.md"
 RUNNING = ("postgres", "minio", "server", "gateway", "migration")
@@ -174,7 +174,7 @@ def test_a_container_on_the_front_network_reaches_the_gateways_port_and_nothing_
         for role in ("postgres", "minio", "server", "gateway")
         for address in _addresses(stack.container(role))
     }
-    front = client.networks.get(f"mlflow-{stack.name}-front").attrs["IPAM"]["Config"][0]["Gateway"]
+    front = host_address(client, f"mlflow-{stack.name}-front")
     reached = _open_ports(hostile, addresses | {"the host": front})
     ports = {port for found in reached.values() for port in found}
     assert ports <= {5000}

@@ -13,7 +13,7 @@ import requests
 
 from tests.stack.authority import Authority, acme
 from tests.stack.client_suite import make_file, sha256
-from tests.stack.harness import Stack, wait_until
+from tests.stack.harness import Stack, host_address, wait_until
 from tests.stack.secure import NAME, SETTINGS, Secure
 
 MIB = 1024 * 1024
@@ -176,8 +176,7 @@ def test_a_certificate_by_acme_serves_the_same_client(
     secure: Secure, turing: tuple[str, str], changed: Any, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path / "authority")
-    network = secure.stack.client.networks.get(f"mlflow-{secure.stack.name}-app")
-    address = str(network.attrs["IPAM"]["Config"][0]["Gateway"])
+    address = host_address(secure.stack.client, f"mlflow-{secure.stack.name}-app")
     with acme(authority, address, challenges_at=secure.port) as server:
         changed(tls="acme", acmeDirectory=server.directory, acmeCaFile=authority.root.certificate)
         by_acme = Secure(secure.stack, tmp_path)
