@@ -19,6 +19,7 @@ GROUPS = {
         f"{_FILE}leaks.py::test_no_credential_of_a_stack_with_logins_stands_where_it_can_be_read",
         f"{_FILE}other_sites.py::test_a_page_of_another_site_can_not_use_the_login_of_a_user",
         f"{_FILE}other_sites.py::test_the_servers_own_page_may_write",
+        f"{_FILE}gc.py::test_logins_change_nothing",
     ),
     "stack": (
         f"{_FILE}two_stacks.py",

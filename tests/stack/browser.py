@@ -32,8 +32,16 @@ class Browser:
         self._wait = WebDriverWait(driver, PATIENCE, ignored_exceptions=_PASSING)
 
     def open(self, url: str) -> None:
-        """Go to a page."""
-        self.driver.get(url)
+        """Go to a page; again where Chromium gave up, since a network of this machine came or went meanwhile.
+
+        Those of other tests do, and no switch has it look away.
+        """
+
+        def opened(driver: webdriver.Chrome) -> bool:
+            driver.get(url)
+            return "ERR_NETWORK_CHANGED" not in self.text
+
+        self._wait.until(opened)
 
     def see(self, selector: str) -> WebElement:
         """Wait until an element can be seen.

@@ -228,7 +228,7 @@ def run_suite_in_container(
         code = container.wait(timeout=600)["StatusCode"]
         output = bytes(container.logs()).decode(errors="replace")
     finally:
-        container.remove(force=True)
+        container.remove(force=True, v=True)
     assert code == 0, f"the client suite failed in a container on network {network}:\n{output}"
     return SuiteRun(json.loads((work / "result.json").read_text(encoding="utf-8")), output)
 

@@ -21,6 +21,7 @@ from mlflow_stack_backup.database import LOCK
 from components.settings import SECRET_KEYS
 from tests.stack import encrypted
 from tests.stack.conftest import SUITE
+from tests.stack.hardening import assert_hardened
 from tests.stack.harness import Checkout, Result, Stack, execute, free_ports, host_address, never_up, wait_until
 from tests.stack.ledger import Entry, Ledger, client, under_load
 from tests.stack.secure import json_of
@@ -280,6 +281,19 @@ def test_a_stack_that_holds_data_is_not_overwritten_without_being_told(backups: 
     assert source.ledger.missing() == []
 
 
+def test_a_backup_is_verified_by_a_stack_of_its_own_that_goes_again(backups: Backups) -> None:
+    source = backups.source
+    client, checkout = source.stack.client, source.stack.checkout
+    before = {str(container.name) for container in client.containers.list(all=True)}
+    verified = checkout.toolchain("verify-backup", str(source.folder), stack=source.stack.name).ok().stdout
+    assert re.search(rf"^verified +{backups.sets[1]}", verified, re.MULTILINE), verified
+    assert f"{_NAME}-model 1 (python_function, sklearn)" in verified, "the model's own description was read"
+    left = {str(container.name) for container in client.containers.list(all=True)} - before
+    assert not [name for name in left if "verify" in name], left
+    assert not [*checkout.root.glob("Pulumi.verify-*"), *(checkout.root / ".local").glob("verify-*")]
+    assert source.ledger.missing() == [], "the stack itself is as it was"
+
+
 def test_another_stack_s_target_is_refused(backups: Backups, tmp_path: Path) -> None:
     stack, folder = backups.source.stack, tmp_path / "sets"
     shutil.copytree(backups.source.folder, folder)
@@ -357,7 +371,7 @@ def test_the_stack_makes_backups_by_itself_and_is_loud_when_it_can_t(backups: Ba
         stack.up().ok()
         keeper = stack.container("backup").attrs
         assert keeper["Config"]["User"] == "10004:10004"
-        assert keeper["HostConfig"]["ReadonlyRootfs"]
+        assert_hardened(stack, "backup")
         mounts = {mount["Destination"]: mount.get("Name") or mount["Source"] for mount in keeper["Mounts"]}
         files = f"mlflow-{stack.name}-backup-files"
         assert mounts == {"/target": str(folder), "/run/mlflow-stack": files}, "and no Docker socket"
@@ -459,6 +473,16 @@ def test_everything_is_there_on_a_fresh_stack_with_other_credentials(
         assert encrypted.decrypted(elsewhere) == source.secrets
         assert source.overwrite("anew") == "as the older backup has it"
         source.ledger.log()
+
+        (lost,) = source.ledger.entries[-1:]
+        younger = ("restore", str(source.folder), "--key-file", str(key), "--overwrite")
+        elsewhere.checkout.toolchain(*younger, stack=elsewhere.name).ok()
+        elsewhere.assert_healthy()
+        elsewhere.assert_no_changes()
+        assert {run.partition(":")[0] for run in source.ledger.missing()} == {lost.run}, (
+            "all of the younger, and no more"
+        )
+        assert source.overwrite("anew") == "as the younger backup has it"
     finally:
         elsewhere.destroy().ok()
     elsewhere.assert_nothing_left()

@@ -22,7 +22,7 @@ def _stop(*roles: str) -> Callable[[Stack], None]:
 def _remove(*roles: str) -> Callable[[Stack], None]:
     def remove(stack: Stack) -> None:
         for role in roles:
-            stack.container(role).remove(force=True)
+            stack.container(role).remove(force=True, v=True)
 
     return remove
 

@@ -32,7 +32,7 @@ BUCKET_USER = "mlflow-bucket"
 
 
 def _without_container(role: str) -> Drift:
-    return lambda stack: stack.container(role).remove(force=True)
+    return lambda stack: stack.container(role).remove(force=True, v=True)
 
 
 def _without_network(part: str) -> Drift:
@@ -73,7 +73,7 @@ def _all_but_data(stack: Stack) -> None:
 def _remove_containers(stack: Stack, **filters: str) -> None:
     mine: dict[str, str | list[str] | bool] = {"label": f"mlflow-stack.stack={stack.name}", **filters}
     for container in stack.client.containers.list(all=True, filters=mine):
-        container.remove(force=True)
+        container.remove(force=True, v=True)
 
 
 def _remove_volumes(stack: Stack) -> None:

@@ -19,6 +19,7 @@ from mlflow.entities import DatasetInput, LoggedModelOutput, Metric
 from mlflow.tracking import MlflowClient
 
 from tests.stack import holdings
+from tests.stack.hardening import assert_hardened
 from tests.stack.harness import Checkout, Result, Stack, deployed, wait_until
 from tests.stack.secure import Secure, json_of
 
@@ -289,6 +290,7 @@ def test_by_the_clock_it_is_loud_when_it_fails_and_old_versions_outlive_their_sw
     own.configure(bucketVersioning="true", bucketVersionDays="7", gcSchedule="* * * * *", gcOlderThan="30d")
     own.up().ok()
     assert own.container("gc").health == "healthy"
+    assert_hardened(own, "gc")
     bucket = holdings.s3(own)
     (rule,) = bucket.get_bucket_lifecycle_configuration(Bucket="mlflow")["Rules"]
     assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 7}

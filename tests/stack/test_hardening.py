@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -16,42 +15,19 @@ import pytest
 from docker.models.containers import Container
 from minio import Minio, S3Error
 
-from tests.stack.harness import REPOSITORY, Stack, execute, host_address
+from tests.stack.hardening import (
+    RULES,
+    Rule,
+    assert_can_write_neither_its_programs_nor_its_credentials,
+    assert_no_process_has_a_capability,
+    assert_no_process_is_roots,
+)
+from tests.stack.harness import Stack, execute, host_address
 
-PAGE = REPOSITORY / "docs" / "hardening.md"
 RUNNING = ("postgres", "minio", "server", "gateway", "migration")
-FILES_PATH = "/run/mlflow-stack"
 
 #: How long a connection that gets no answer is waited for; one that is answered takes a thousandth of it.
 _SECONDS = 2
-
-
-def _rules() -> Iterator[tuple[str, str, str, str]]:
-    """The rows of the table: rule, field of `docker inspect`, value, exception."""
-    for line in PAGE.read_text(encoding="utf-8").partition("## Networks")[0].splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
-        if line.startswith("| ") and cells[1].startswith("`") and "." in cells[1]:
-            yield cells[0], cells[1].strip("`"), cells[2], cells[3] if len(cells) > 3 else ""
-
-
-RULES = list(_rules())
-
-
-def _holds(value: str, seen: Any, inspected: dict[str, Any], stack: Stack) -> bool:
-    """Whether a field is what the table says: JSON in code marks, or one of the phrases below."""
-    if value.startswith("`"):
-        return (seen or json.loads(value.strip("`")).__class__()) == json.loads(value.strip("`"))
-    binds: list[str] = inspected["HostConfig"]["Binds"]
-    volumes = [bind.split(":") for bind in binds]
-    phrases = {
-        "a user id other than 0": lambda: re.fullmatch(r"[1-9]\d*:[1-9]\d*", str(seen)) is not None,
-        "more than 0": lambda: int(seen) > 0,
-        "equal to `HostConfig.Memory`": lambda: seen == inspected["HostConfig"]["Memory"],
-        "networks of the stack": lambda: bool(seen) and all(name.startswith(f"mlflow-{stack.name}-") for name in seen),
-        "volumes of the stack": lambda: all(name.startswith(f"mlflow-{stack.name}-") for name, *_ in volumes),
-        "files read-only": lambda: [mode for _, path, mode in volumes if path == FILES_PATH] == ["ro"],
-    }
-    return phrases[value]()
 
 
 def test_the_table_is_read_whole() -> None:
@@ -59,35 +35,24 @@ def test_the_table_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("role", RUNNING)
-@pytest.mark.parametrize(("rule", "field", "value", "exception"), RULES, ids=[rule[0] for rule in RULES])
-def test_a_container_keeps_the_rule(stack: Stack, role: str, rule: str, field: str, value: str, exception: str) -> None:
-    inspected: dict[str, Any] = stack.container(role).attrs
-    section, name = field.split(".")
-    if exception.startswith(f"{role}: "):
-        value = "`" + exception.split("`")[1] + "`"
-    seen = inspected[section].get(name)
-    assert _holds(value, seen, inspected, stack), f"{role}: {rule}: {field} is {seen!r}, not {value}"
+@pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
+def test_a_container_keeps_the_rule(stack: Stack, role: str, rule: Rule) -> None:
+    rule.assert_kept(stack, role)
 
 
 @pytest.mark.parametrize("role", [role for role in RUNNING if role != "migration"])
 def test_no_process_of_a_container_is_roots(stack: Stack, role: str) -> None:
-    top: Any = stack.container(role).top(ps_args="-eo uid,pid,args")
-    assert top["Processes"], "a running container has processes"
-    assert not [process for process in top["Processes"] if process[0].strip() == "0"]
+    assert_no_process_is_roots(stack, role)
 
 
 @pytest.mark.parametrize("role", [role for role in RUNNING if role != "migration"])
 def test_no_process_of_a_container_has_a_capability(stack: Stack, role: str) -> None:
-    status = execute(stack.container(role), ["bash", "-c", "cat /proc/[0-9]*/status"])
-    effective = {line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")}
-    assert effective == {"0000000000000000"}
+    assert_no_process_has_a_capability(stack, role)
 
 
 @pytest.mark.parametrize("role", [role for role in RUNNING if role != "migration"])
 def test_a_container_can_write_neither_its_programs_nor_its_credentials(stack: Stack, role: str) -> None:
-    for path in ("/usr/bin/planted", f"{FILES_PATH}/planted", "/planted"):
-        answer: Any = stack.container(role).exec_run(["bash", "-c", f": >{path}"])
-        assert answer.exit_code != 0, f"{path} could be written in {role}"
+    assert_can_write_neither_its_programs_nor_its_credentials(stack, role)
 
 
 def _open_ports(container: Container, addresses: dict[str, str]) -> dict[str, set[int]]:
@@ -116,7 +81,7 @@ def hostile(stack: Stack, client: docker.DockerClient) -> Iterator[Container]:
     try:
         yield made
     finally:
-        made.remove(force=True)
+        made.remove(force=True, v=True)
 
 
 #: A pair of addresses that are nobody's (RFC 5737): this host's end of the wire, and the other machine's.

@@ -69,6 +69,17 @@ def test_this_program_on_its_default_settings_keeps_every_rule(new: Stack) -> No
     assert "mlflow-stack|local|" in result.stdout, f"the pack was not asked\n{result.text}"
 
 
+def test_its_containers_that_work_by_the_clock_keep_every_rule(new: Stack, tmp_path: Path) -> None:
+    clock = "30 2 * * *"
+    tmp_path.chmod(0o777)  # backups are made by a user of their own
+    write_settings(
+        new.file, gcSchedule=clock, backupSchedule=clock, backupTarget=str(tmp_path), bucketVersioning="true"
+    )
+    result = preview(new)
+    assert result.code == 0, result.text
+    assert all(f"mlflow-{new.name}-{role}" in result.text for role in ("gc", "backup")), result.text
+
+
 def test_a_public_bind_without_tls_and_login_is_refused(new: Stack, let_off: dict[str, str]) -> None:
     write_settings(new.file, bindAddress="0.0.0.0", allowInsecurePublicBind="true")
     assert_refused(preview(new, **let_off), "no-public-bind-without-tls", "no-public-bind-without-login")

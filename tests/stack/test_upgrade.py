@@ -263,7 +263,7 @@ def _client_in_server(stack: Stack, *arguments: str) -> str:
         code = container.wait(timeout=300)["StatusCode"]
         printed = bytes(container.logs(stderr=code != 0)).decode(errors="replace")
     finally:
-        container.remove(force=True)
+        container.remove(force=True, v=True)
     assert code == 0, printed
     return printed
 

@@ -95,7 +95,7 @@ def copied(checkout: Checkout, folder: Path) -> Checkout:
 def clear(client: docker.DockerClient) -> None:
     mine: dict[str, str | list[str] | bool] = {"label": f"mlflow-stack.stack={STACK}"}
     for container in client.containers.list(all=True, filters=mine):
-        container.remove(force=True)
+        container.remove(force=True, v=True)
     for network in client.networks.list(filters=mine):
         network.remove()
     for volume in client.volumes.list(filters=mine):
@@ -168,7 +168,7 @@ def test_what_was_removed_by_hand_is_made_again_in_one_pass(
     checkout: Checkout, client: docker.DockerClient, removed: str
 ) -> None:
     up(checkout).ok()
-    client.containers.get(NAME).remove(force=True)
+    client.containers.get(NAME).remove(force=True, v=True)
     if removed == "network too":
         client.networks.list(names=[f"mlflow-{STACK}-app"])[0].remove()
     if removed == "volume too":
@@ -201,7 +201,7 @@ def test_a_volume_with_data_is_replaced_by_an_empty_one_on_purpose_only(
 def test_a_container_that_no_stack_made_is_never_removed(checkout: Checkout, client: docker.DockerClient) -> None:
     up(checkout).ok()
     original = client.containers.get(NAME)
-    original.remove(force=True)
+    original.remove(force=True, v=True)
     foreign = client.containers.create(original.attrs["Config"]["Image"], ["sleep", "1"], name=NAME)
     try:
         refused = up(checkout)
@@ -209,14 +209,14 @@ def test_a_container_that_no_stack_made_is_never_removed(checkout: Checkout, cli
         assert f"mend: docker rm -f {NAME}" in refused.stderr, refused.text
         foreign.reload()
     finally:
-        foreign.remove(force=True)
+        foreign.remove(force=True, v=True)
     up(checkout).ok()
 
 
 def test_one_made_by_hand_in_its_place_gives_way(checkout: Checkout, client: docker.DockerClient) -> None:
     up(checkout).ok()
     original = client.containers.get(NAME)
-    original.remove(force=True)
+    original.remove(force=True, v=True)
     labels = original.labels
     client.containers.create(original.attrs["Config"]["Image"], ["sleep", "1"], name=NAME, labels=labels)
     up(checkout).ok()

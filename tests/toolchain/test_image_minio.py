@@ -152,7 +152,7 @@ def test_a_new_root_password_takes_effect_at_the_next_start(boxes: Boxes, minio_
         if not client.bucket_exists("kept"):
             assert password == "the first password"
             client.make_bucket("kept")
-        server.remove(force=True)
+        server.remove(force=True, v=True)
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Amz-Meta-Snowball-Auto-Extract": "true"}], ids=["object", "archive"])

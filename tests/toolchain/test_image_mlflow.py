@@ -154,7 +154,7 @@ def _check(client: docker.DockerClient, image: str, name: str) -> dict[str, Any]
         assert code == 0, output
         return dict(json.loads(output.splitlines()[-1]))
     finally:
-        container.remove(force=True)
+        container.remove(force=True, v=True)
 
 
 def test_it_runs_without_privileges_compilers_caches_and_tests(

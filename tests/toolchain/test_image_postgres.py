@@ -103,7 +103,7 @@ def test_the_password_is_nowhere_to_be_seen(
         seen = environments + logs(server) + inspect_of(docker_client, server)
         for form in (password, quote(password), password.replace("'", "''"), "Sehr-Geheim"):
             assert form not in seen
-        server.remove(force=True)
+        server.remove(force=True, v=True)
 
 
 def test_a_new_password_takes_effect_at_the_next_start(boxes: Boxes, built: Mapping[str, str]) -> None:
@@ -131,7 +131,7 @@ def test_a_first_start_killed_at_any_moment_is_made_good_by_the_next(boxes: Boxe
         _ready(server)
         assert _query(server, _PASSWORD, "SELECT 1") == (0, "1\n")
         assert execute(server, ["sh", "-c", "ls -d $PGDATA.new"])[0] != 0, "nothing half made stays behind"
-        server.remove(force=True)
+        server.remove(force=True, v=True)
 
 
 def test_a_server_killed_while_it_writes_keeps_what_was_committed(boxes: Boxes, built: Mapping[str, str]) -> None:
@@ -253,7 +253,7 @@ def test_it_runs_with_a_read_only_root_file_system_and_no_capabilities(boxes: Bo
         )
         _ready(server)
         assert _query(server, _PASSWORD, "SELECT 1") == (0, "1\n")
-        server.remove(force=True)
+        server.remove(force=True, v=True)
 
 
 def test_the_image_has_what_backup_and_upgrade_need_and_no_compiler(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import docker
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from toolchain import superseded
 from toolchain.deployment import IMAGE, REMOTE_IMAGE, Deployment
 from toolchain.docker_objects import Objects
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -81,3 +84,11 @@ def test_only_old_layers_with_our_label_are_asked_for(objects: Objects, monkeypa
     monkeypatch.setattr(type(objects), "remove_layers", lambda _, filters: asked.append(filters))
     superseded.clear(objects, _state(), _state())
     assert asked == [{"dangling": True, "label": ["mlflow-stack.project=mlflow-stack"], "until": "336h"}]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "images").glob("*/Dockerfile")), ids=lambda file: file.parent.name)
+def test_the_layers_of_each_build_stage_bear_the_label_that_they_are_removed_by(file: Path) -> None:
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    ends = [number for number, line in enumerate(lines) if line.startswith("FROM ")][1:]
+    for end in ends:
+        assert lines[end - 1].replace('"', "") == "LABEL mlflow-stack.project=mlflow-stack", lines[end - 1]
