@@ -93,9 +93,9 @@ test: ## set up what this machine lacks and run every test, JOBS=3 at a time
 lint: venv-test ## run every linter and the type checker
 	@tests/lint.sh
 
-soak: ## random drills, N=25 of each kind from SEED=1; ONLY=17 runs the one that failed again
+soak: ## random drills, N=25 of each kind from SEED=1, JOBS=3 at a time; ONLY=17 runs the one that failed again
 	@$(both)
-	@$(pytest) -m drill tests/stack --drill-seed $(SEED) --drills $(N) $(ONLY:%=--drill %) $(long)
+	@$(pytest) -m drill tests/stack --drill-seed $(SEED) --drills $(N) $(ONLY:%=--drill %) $(long) --numprocesses $(JOBS)
 
 bench: ## measure the stack beside the usual compose arrangement, in ratios
 	@$(both)

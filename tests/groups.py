@@ -45,7 +45,11 @@ GROUPS = {
         f"{_FILE}destroy.py::test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose",
         f"{_FILE}bad_input.py",
     ),
-    "stacks that nobody shares": (f"{_FILE}destroy.py",),
+    "stacks that nobody shares": (
+        f"{_FILE}destroy.py",
+        f"{_FILE}drills.py::test_a_first_deployment_killed_at_any_moment_is_finished_by_the_next",
+        f"{_FILE}drills.py::test_a_destroy_killed_at_any_moment_is_finished_by_the_next",
+    ),
 }
 
 _PLACES = {prefix: (group, place) for group, prefixes in GROUPS.items() for place, prefix in enumerate(prefixes)}

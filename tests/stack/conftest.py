@@ -59,9 +59,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the report written that was asked for."""
+    """Have the report written that was asked for, by the process that hears of all drills."""
     path: str | None = config.getoption("--soak-report")
-    if path:
+    if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SoakReport(Path(path), int(config.option.drill_seed)))
 
 
