@@ -198,13 +198,15 @@ def is_well(container: Container) -> bool:
 
 
 def output(container: Container | None, command: list[str], user: str = "") -> str | None:
-    """What a command prints in a container, None when it can't run or fails."""
+    """What a command prints in a container, None when it can't run or fails. It may be run more than once."""
     from docker.errors import DockerException  # noqa: PLC0415 - see connect()
+
+    from components import command as commands  # noqa: PLC0415 - where it is needed alone
 
     if container is None or container.attrs["State"]["Status"] != "running":
         return None
     try:
-        answer: Any = container.exec_run(command, user=user, stderr=False)
-    except DockerException:
+        said = commands.ask(container, command, user=user)
+    except (DockerException, commands.CutOffError):
         return None
-    return answer.output.decode(errors="replace").strip() if answer.exit_code == 0 else None
+    return said.out if said.code == 0 else None

@@ -5,8 +5,10 @@ No other role may copy and rename databases, and none gets to by this.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
+from components import command
 from components.naming import POSTGRES_ADMIN
 
 if TYPE_CHECKING:
@@ -17,31 +19,52 @@ class SqlError(Exception):
     """PostgreSQL refuses, or does not answer; the text is the first line of what it says."""
 
 
+_STATEMENTS = 'set -e; db=$1; shift; for each; do psql -XAtq -v ON_ERROR_STOP=1 -U postgres -d "$db" -c "$each"; done'
+
+
 def shell(postgres: Container, script: str, *arguments: str) -> str:
     """Run a bash script in the container as the superuser's user, and give what it prints.
+
+    It may be run more than once, so it must do no harm then.
 
     Raises:
         SqlError: It failed.
     """
-    answer: Any = postgres.exec_run(["bash", "-c", script, "mlflow-stack", *arguments], user=POSTGRES_ADMIN, demux=True)
-    out, error = ((part or b"").decode(errors="replace").strip() for part in answer.output or (b"", b""))
-    if answer.exit_code:
-        lines = (error or out).splitlines() or [f"exit code {answer.exit_code}"]
-        raise SqlError(lines[0].removeprefix("psql: ").removeprefix("error: ").removeprefix("ERROR:").strip())
-    return out
+    try:
+        said = command.ask(postgres, _bash(script, *arguments), user=POSTGRES_ADMIN)
+    except command.CutOffError as error:
+        raise SqlError(str(error)) from None
+    return _well(said).out
 
 
-def run(postgres: Container, *statements: str, database: str = "postgres") -> str:
+def ask(postgres: Container, query: str, *, database: str = "postgres") -> str:
+    """Give the rows of a query, each in a line, columns divided by `|`.
+
+    Raises:
+        SqlError: It failed.
+    """
+    return shell(postgres, _STATEMENTS, database, query)
+
+
+def run(postgres: Container, *statements: str, database: str = "postgres") -> None:
     """Run statements, each in a transaction of its own; several in one text are one transaction.
-
-    Returns:
-        What they print, a row a line, columns divided by `|`.
 
     Raises:
         SqlError: One of them failed; those before it stand.
     """
-    script = 'db=$1; shift; for each; do psql -XAtq -v ON_ERROR_STOP=1 -U postgres -d "$db" -c "$each"; done'
-    return shell(postgres, f"set -e; {script}", database, *statements)
+    with suppress(command.CutOffError):  # they went well, and print nothing that anybody reads
+        _well(command.run(postgres, _bash(_STATEMENTS, database, *statements), user=POSTGRES_ADMIN))
+
+
+def _bash(script: str, *arguments: str) -> list[str]:
+    return ["bash", "-c", script, "mlflow-stack", *arguments]
+
+
+def _well(said: command.Said) -> command.Said:
+    if said.code:
+        lines = (said.error or said.out).splitlines() or [f"exit code {said.code}"]
+        raise SqlError(lines[0].removeprefix("psql: ").removeprefix("error: ").removeprefix("ERROR:").strip())
+    return said
 
 
 #: Counts every table's rows: `name|count`, sorted.

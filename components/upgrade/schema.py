@@ -86,7 +86,7 @@ def back(postgres: Container, database: str, version: str, tried: str) -> str | 
     Raises:
         SqlError: PostgreSQL refuses; everything is as it was.
     """
-    taken = psql.run(postgres, "SELECT datname FROM pg_database").split()
+    taken = psql.ask(postgres, "SELECT datname FROM pg_database").split()
     before, after = names.before(database, version), names.after(database, tried, taken)
     nothing_new = _same(psql.rows(postgres, before), psql.rows(postgres, database))
     _swap(postgres, database, after, before)
@@ -129,7 +129,7 @@ def _alone(postgres: Container, database: str) -> None:
     deadline = time.monotonic() + _SESSIONS_WITHIN
     idle = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity {_others(database)} AND state = 'idle'"  # noqa: S608
     psql.run(postgres, idle)
-    while users := psql.run(postgres, query):
+    while users := psql.ask(postgres, query):
         if time.monotonic() > deadline:
             raise ValueError(f"the database is in use by {', '.join(users.splitlines())}; it must be left first")
         time.sleep(0.2)
@@ -154,7 +154,7 @@ def _migrate(plan: SchemaMove, naming: Naming, client: DockerClient, image: str,
 
 def _compare(plan: SchemaMove, postgres: Container) -> None:
     coming = names.coming(plan.database)
-    reached = psql.run(postgres, "SELECT version_num FROM alembic_version", database=coming)
+    reached = psql.ask(postgres, "SELECT version_num FROM alembic_version", database=coming)
     if plan.target is not None and reached != plan.target:
         raise ValueError(f"the copy has schema revision {reached}, expected {plan.target}")
     old, new = psql.rows(postgres, plan.database), psql.rows(postgres, coming)

@@ -27,6 +27,8 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
+from components import command as commands
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = "mlflow-stack"
 
@@ -493,15 +495,14 @@ def exclusive_images(stack: Stack) -> frozenset[str]:
 
 
 def execute(container: Container, command: Sequence[str], user: str = "") -> str:
-    """Run a command in a container and give what it printed.
+    """Run a command in a container and give what it printed; again where Docker lost that.
 
     Raises:
         AssertionError: It failed.
     """
-    answer: Any = container.exec_run(list(command), user=user)
-    code, text = answer.exit_code, answer.output.decode(errors="replace")
-    assert code == 0, f"{command} in {container.name}: exit code {code}: {text}"
-    return text
+    said = commands.ask(container, command, user=user)
+    assert said.code == 0, f"{command} in {container.name}: exit code {said.code}: {said.out} {said.error}"
+    return said.out
 
 
 def on_a_terminal(stack: Stack, command: str, answers: str) -> tuple[int, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
+from components import command
 from toolchain import engine
 from toolchain.docker_objects import Objects
 from toolchain.errors import DONE, MEND, REFUSED, FailedError, RefusedError, repeated
@@ -32,12 +33,14 @@ def run(session: Session, name: str, *, reset: bool) -> int:
     server = Objects(session.name).container("server")
     if server is None or server.status != "running":
         raise RefusedError("server", "not running", "it keeps the users", f"make up STACK={session.stack}")
-    command = ["mlflow-stack-server", "user", name, *(["--reset"] if reset else [])]
-    answer: Any = server.exec_run(command, demux=True)
-    printed, said = ((part or b"").decode(errors="replace").strip() for part in answer.output)
-    if answer.exit_code:
-        raise _error(name, said, refused=answer.exit_code == REFUSED)
-    print(_summary(session, name, printed.splitlines()[-1], reset=reset))
+    try:
+        said = command.run(server, ["mlflow-stack-server", "user", name, *(["--reset"] if reset else [])])
+    except command.CutOffError:
+        wrong = "has a password, which Docker lost on its way here"
+        raise FailedError("NAME", name, wrong, f"make user NAME={name} RESET=1") from None
+    if said.code:
+        raise _error(name, said.error, refused=said.code == REFUSED)
+    print(_summary(session, name, said.out.splitlines()[-1], reset=reset))
     return DONE
 
 
