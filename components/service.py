@@ -27,7 +27,7 @@ DATA_VOLUME_IS_KEPT = ["name", "driver", "driverOpts", "labels"]
 _REPLACE_ON_CHANGES = ["healthcheck", "init", "networkDatas", "tmpfs"]
 
 #: Seconds between two probes of a healthy container; a starting one is probed every second.
-PROBE_INTERVAL = 10
+PROBE_INTERVAL = 30
 
 #: Processes and threads that the user of a container may have on the Docker host. The Docker provider has no input for
 #: the limit of a container's control group; this one counts all containers of a user together, those of other stacks
@@ -264,5 +264,5 @@ def _healthcheck(probe: str) -> docker.ContainerHealthcheckArgs:
         f"if {probe}; then : >{mark}; else rm -f {mark}; exit 1; fi"
     )
     return docker.ContainerHealthcheckArgs(
-        tests=["CMD-SHELL", paced], interval="1s", timeout="20s", start_period="1m0s", retries=3
+        tests=["CMD-SHELL", paced], interval="1s", timeout="45s", start_period="1m0s", retries=3
     )

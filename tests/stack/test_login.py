@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.stack.conftest import LARGE_MIB
 from tests.stack.harness import execute, wait_until
 from tests.stack.secure import Secure, json_of
-from tests.stack.test_client import STEPS
+from tests.stack.test_client import steps
 
 ROUTES = Path(__file__).with_name("server_routes.py")
 OPEN = {("GET", "/health"), ("HEAD", "/health")}
@@ -221,10 +222,9 @@ def test_a_grant_opens_what_it_names_and_nothing_else(
 
 
 def test_a_default_client_logs_in_by_the_two_standard_variables(secure: Secure, tmp_path: Path) -> None:
-    run = secure.suite(secure.user("grace"), tmp_path / "work", name="secure client", sizes="64,600")
+    run = secure.suite(secure.user("grace"), tmp_path / "work", name="secure client", sizes=f"64,{LARGE_MIB}")
     print(run.output)
-    sizes = {step.replace("1024 MiB", "600 MiB") for step in STEPS}
-    assert set(run.result["seconds"]) == sizes, "a step of the client suite is missing"
+    assert set(run.result["seconds"]) == steps(LARGE_MIB), "a step of the client suite is missing"
 
 
 def test_a_user_is_made_once_and_gets_a_new_password_only_when_asked_for(secure: Secure) -> None:
