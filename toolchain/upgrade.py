@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = "mlflowVersion"
 _IMAGE: Final = "postgresImage"
+_TARGET: Final = "backupTarget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +72,19 @@ def back_up(session: Session, objects: Objects, before: Before) -> None:
     from components.upgrade import cluster  # noqa: PLC0415 - imports the SDK
     from toolchain.backup import making  # noqa: PLC0415
 
-    if objects.container(KEEPER) is None:
+    keeper_is_there = objects.container(KEEPER) is not None
+    if not keeper_is_there and not _setting(session, _TARGET):
         return
     another_mlflow = before.version not in (None, before.wanted)
-    if another_mlflow or (
-        before.image is not None and cluster.differs(objects.client, before.image, _wanted_image(session))
-    ):
+    another_postgres = before.image is not None and cluster.differs(
+        objects.client, before.image, _wanted_image(session)
+    )
+    if not another_mlflow and not another_postgres:
+        return
+    if keeper_is_there:
         making.have_made(objects)
+    else:
+        say("  no backup comes first: the container that makes them comes with this very deployment")
 
 
 def take_back(session: Session, objects: Objects, before: Before) -> None:
