@@ -2,7 +2,8 @@
 
 Once a command has ended, Docker waits two seconds for what it has printed and then drops the rest (moby,
 `daemon/monitor.go`): on a machine that is busy enough, a command that went well seems to have printed nothing. Who
-decides by an answer must not take that for one. So a mark is printed last, and what comes without it does not count.
+decides by an answer must not take that for one. So a mark is printed last, with the exit code, which Docker may not
+know yet when the output ends; and what comes without it does not count.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-_MARK: Final = "[mlflow-stack: that is all]"
-_MARKED: Final = 'mark=$1; shift; "$@"; code=$?; printf "\\n%s" "$mark"; exit "$code"'
+_MARK: Final = "[mlflow-stack: that is all] "
+_MARKED: Final = 'mark=$1; shift; "$@"; code=$?; printf "\\n%s%d" "$mark" "$code"; exit "$code"'
 
 #: How often a command is run until its output comes whole.
 _ATTEMPTS: Final = 5
@@ -54,10 +55,12 @@ def run(container: Container, command: Sequence[str], *, user: str = "") -> Said
     """
     answer: Any = container.exec_run(["sh", "-c", _MARKED, "sh", _MARK, *command], user=user, demux=True)
     out, error = ((part or b"").decode(errors="replace") for part in answer.output or (b"", b""))
-    printed, mark, _ = out.rpartition(_MARK)
-    if not mark and answer.exit_code == 0:
-        raise CutOffError(f"Docker lost what {command[0]} printed in {container.name}")
-    return Said(int(answer.exit_code), (printed if mark else out).strip(), error.strip())
+    printed, mark, code = out.rpartition(_MARK)
+    if mark and code.isdigit():
+        return Said(int(code), printed.strip(), error.strip())
+    if answer.exit_code:
+        return Said(int(answer.exit_code), out.strip(), error.strip())
+    raise CutOffError(f"Docker lost what {command[0]} printed in {container.name}")
 
 
 def ask(container: Container, command: Sequence[str], *, user: str = "") -> Said:
