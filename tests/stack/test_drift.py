@@ -96,21 +96,14 @@ ON_THE_HOST: Mapping[str, Drift] = {
 def _sql(*statements: str) -> Drift:
     def run(stack: Stack) -> None:
         for statement in statements:
-            command = [
-                "psql",
-                "--no-psqlrc",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-U",
-                "postgres",
-                "-d",
-                "mlflow",
-                "-c",
-                statement,
-            ]
-            execute(stack.container("postgres"), command, user="postgres")
+            _psql(stack, statement)
 
     return run
+
+
+def _psql(stack: Stack, statement: str) -> str:
+    command = ["psql", "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "mlflow", "-tAc", statement]
+    return execute(stack.container("postgres"), command, user="postgres")
 
 
 def _root(stack: Stack) -> tuple[str, StaticProvider]:
@@ -182,9 +175,7 @@ def _mended(stack: Stack, ledger: Ledger) -> str:
 
 
 def _sessions_of_roles_that_are_gone(stack: Stack) -> int:
-    ask = "SELECT count(*) FROM pg_stat_activity WHERE usesysid NOT IN (SELECT oid FROM pg_roles)"
-    command = ["psql", "--no-psqlrc", "-U", "postgres", "-d", "mlflow", "-tAc", ask]
-    return int(execute(stack.container("postgres"), command, user="postgres"))
+    return int(_psql(stack, "SELECT count(*) FROM pg_stat_activity WHERE usesysid NOT IN (SELECT oid FROM pg_roles)"))
 
 
 def _healthy(stack: Stack) -> bool:
