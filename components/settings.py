@@ -597,6 +597,10 @@ def _secret_problems(values: Mapping[str, str], encrypted: Collection[str]) -> l
     return problems
 
 
+def _set(key: str, value: object) -> str:
+    return f"pulumi config set {key} {shlex.quote(str(value))}"
+
+
 def _problem(detail: ErrorDetails) -> Problem:
     """Turn one of pydantic's errors into the line that a user reads."""
     context = detail.get("ctx", {})
@@ -604,9 +608,7 @@ def _problem(detail: ErrorDetails) -> Problem:
         key, value = str(context["key"]), str(context["value"])
         default = Settings.model_fields[to_snake(key)].default
         example = context.get("example", default if str(default) != value else int(value) + 1)
-        return Problem(
-            key, value, detail["msg"], str(context.get("mend", f"pulumi config set {key} {shlex.quote(str(example))}"))
-        )
+        return Problem(key, value, detail["msg"], str(context.get("mend", _set(key, example))))
     key = str(detail["loc"][0])
     value = str(detail["input"])
     if detail["type"] == "extra_forbidden":
@@ -614,7 +616,7 @@ def _problem(detail: ErrorDetails) -> Problem:
         return Problem(key, value, f"is no key of this program; the keys are {known}", f"pulumi config rm {key}")
     default = Settings.model_fields[to_snake(key)].default
     example = _EXAMPLES.get(detail["type"], default)
-    mend = f"pulumi config rm {key}" if example is None else f"pulumi config set {key} {shlex.quote(str(example))}"
+    mend = f"pulumi config rm {key}" if example is None else _set(key, example)
     wrong = detail["msg"][0].lower() + detail["msg"][1:]
     wrong = wrong.removeprefix("input ").replace("should", "must", 1)
     return Problem(key, value, wrong, mend)
