@@ -17,6 +17,7 @@ from toolchain.docker_objects import KEEPER, Objects
 from toolchain.errors import DONE, FAILED, REFUSED, FailedError
 from toolchain.say import say
 from toolchain.session import PROJECT, Session
+from toolchain.starts import LastStart
 
 if TYPE_CHECKING:
     from components.upgrade.found import Found
@@ -35,14 +36,14 @@ class Before:
         version: Version that served; None where none did.
         image: Image of PostgreSQL that served; None where none did.
         paused: Whether an upgrade that was cut off has stopped the tracking server.
-        starts: When the tracking server was started, and how often since by Docker itself; nothing where there is none.
+        start: The tracking server's last start; None where there is none.
     """
 
     wanted: str
     version: str | None
     image: str | None
     paused: bool
-    starts: tuple[str, int] | None
+    start: LastStart | None
 
 
 def look(session: Session, objects: Objects) -> Before:
@@ -53,7 +54,7 @@ def look(session: Session, objects: Objects) -> Before:
     version, paused = served(Naming(session.name), objects.client)
     postgres = objects.container("postgres")
     image = None if postgres is None else str(postgres.attrs["Config"]["Image"])
-    return Before(wanted_version(session), version, image, paused, _starts(objects))
+    return Before(wanted_version(session), version, image, paused, LastStart.of(objects.container("server")))
 
 
 def wanted_version(session: Session) -> str:
@@ -166,7 +167,7 @@ def _of_before(
     from components.upgrade import cluster  # noqa: PLC0415 - imports the SDK
 
     settings: dict[str, str] = {}
-    earlier = version or (before.version if before.starts else None)
+    earlier = version or (before.version if before.start else None)
     if earlier is not None and earlier != before.wanted:
         settings[VERSION] = earlier
     wanted = _wanted_image(session)
@@ -255,15 +256,10 @@ def _kept_version(session: Session, found: Found) -> str | None:
     return names.version_before(_database(session), found.databases)
 
 
-def _starts(objects: Objects) -> tuple[str, int] | None:
-    server = objects.container("server")
-    return None if server is None else (str(server.attrs["State"]["StartedAt"]), int(server.attrs["RestartCount"]))
-
-
 def _was_started(before: Before, objects: Objects) -> bool:
-    """Whether somebody started the tracking server meanwhile, other than Docker, which counts that."""
-    now = _starts(objects)
-    return now is not None and (before.starts is None or (now[0] != before.starts[0] and now[1] <= before.starts[1]))
+    """Whether somebody started the tracking server meanwhile, other than Docker by itself."""
+    start = LastStart.of(objects.container("server"))
+    return start is not None and start.is_somebodys_after(before.start)
 
 
 def _found(session: Session, objects: Objects) -> Found:
