@@ -15,11 +15,13 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(0))  # an engine that changed i
 gc.disable()  # a tenth of the start-up time; the host collects again once all is imported
 sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
 
-from toolchain.language import host, program  # noqa: E402 - the path comes first
+from toolchain.forkserver import server  # noqa: E402 - the path comes first
+from toolchain.language import host, program  # noqa: E402
 
 del sys.path[0]
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [program.ALONE]:
         sys.exit(program.main())
+    server.begin()
     host.main()

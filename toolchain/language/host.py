@@ -23,6 +23,7 @@ from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, plugin_p
 from pulumi.runtime.proto.language_pb2_grpc import add_LanguageRuntimeServicer_to_server
 
 from toolchain.language import interpreter, program
+from toolchain.stopping import Stopping
 
 _ANALYZER: Final = "analyzer"
 
@@ -201,21 +202,19 @@ def main() -> None:
     add_LanguageRuntimeServicer_to_server(host, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    stopping = Stopping((signal.SIGINT, signal.SIGTERM))
     print(port, flush=True)
     if stat.S_ISFIFO(os.fstat(0).st_mode):
-        threading.Thread(target=_until_alone, args=(stopped,), daemon=True).start()
-    stopped.wait()
+        threading.Thread(target=_until_alone, args=(stopping,), daemon=True).start()
+    stopping.wait()
     host.end_children()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads of an unfinished program would keep the interpreter
 
 
-def _until_alone(stopped: threading.Event) -> None:
+def _until_alone(stopping: Stopping) -> None:
     """The engine holds the other end of stdin: its end, even by kill -9, is the host's."""
     while os.read(0, 1024):
         pass
-    stopped.set()
+    stopping.tell()

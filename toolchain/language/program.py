@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import linecache
 import logging
 import os
 import runpy
@@ -61,6 +62,9 @@ def run(request: language_pb2.RunRequest, engine: str) -> language_pb2.RunRespon
     )
     sys.argv = [str(program), *request.args]
     os.chdir(request.pwd or directory)
+    # The SDK tells the engine where in the program each resource is declared, and has every file of the way looked at
+    # each time, whether it has changed.
+    linecache.checkcache = lambda *_: None
     # Unobserved futures are normal at the end of a failed program; asyncio would complain about each.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     failed = _run_to_the_end(program, max(request.parallel, 1) * _WORKERS_PER_OPERATION)

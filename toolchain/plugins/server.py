@@ -20,6 +20,7 @@ from toolchain.plugins.protocol import plugin_pb2, provider_pb2, provider_pb2_gr
 from toolchain.plugins.resource import EngineLog, Partial
 from toolchain.plugins.status import half_made, reported
 from toolchain.plugins.wire import UNKNOWN, Properties, decode, encode
+from toolchain.stopping import Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -276,8 +277,9 @@ def _ignoring(inputs: Properties, prior: Properties, paths: Iterable[str]) -> Pr
 
 def serve(provider: Provider) -> None:
     """Serve until the engine ends us, or is gone itself: print the port, then wait."""
-    # What a shell starts in the background begins with SIGINT ignored, and so does all below it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The engine's way to end a plugin; it keeps the terminal's Ctrl-C away from us. A shell starts what it runs in the
+    # background, and so all below it, with SIGINT ignored: it is taken over in any case.
+    stopping = Stopping((signal.SIGINT,))
     parent = os.getppid()
     provider.log = EngineLog(next((argument for argument in sys.argv[1:] if not argument.startswith("-")), ""))
     server = grpc.server(
@@ -291,12 +293,8 @@ def serve(provider: Provider) -> None:
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(provider), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    try:
-        print(port, flush=True)
-        while server.wait_for_termination(_PARENT_WATCH) and os.getppid() == parent:
-            pass
-    except KeyboardInterrupt:
-        # The engine's way to end a plugin. It keeps the terminal's Ctrl-C away from us.
+    print(port, flush=True)
+    while not stopping.wait(_PARENT_WATCH) and os.getppid() == parent:
         pass
     # At once: what is still under way nobody waits for any more.
     os._exit(0)

@@ -1,0 +1,209 @@
+"""What the engine starts after its first language host is forked by one process, and is what it would be by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc, provider_pb2_grpc
+
+from tests.toolchain.boxes import eventually
+from toolchain import paths
+
+_STAND_IN = Path(__file__).with_name("engine_stand_in.py")
+_LANGUAGE = "language/pulumi-language-python"
+_PLUGIN = "plugins/pulumi-resource-docker"
+_MARK = "MLFLOW_STACK_TEST"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process that the engine has started, and the port that it has told."""
+
+    pid: int
+    port: str
+
+
+@dataclass
+class Engine:
+    """A process that starts others as the engine does, of some checkout."""
+
+    root: Path
+    process: subprocess.Popen[str]
+    mark: str
+
+    def _ask(self, **command: object) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def start(self, name: str, folder: Path | None = None, **environment: str) -> Started:
+        program = self.root / "toolchain" / "bin" / name
+        answer = self._ask(start=str(program), folder=str(folder or self.root), environment=environment)
+        assert answer["port"].isdigit(), answer
+        return Started(**answer)
+
+    def end(self, started: Started) -> tuple[int, str, str]:
+        answer = self._ask(end=started.pid)
+        return answer["code"], answer["out"], answer["err"]
+
+    @property
+    def socket(self) -> Path:
+        return self.root / ".local" / f"fork-{self.process.pid}.sock"
+
+    def alive(self) -> set[int]:
+        """Process ids of all that came of it, itself left out."""
+        found: set[int] = set()
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                ours = self.mark.encode() in (folder / "environ").read_bytes()
+                zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            except OSError:
+                continue
+            if ours and not zombie:
+                found.add(int(folder.name))
+        return found - {self.process.pid}
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _engine(root: Path) -> Iterator[Engine]:
+    mark = uuid.uuid4().hex
+    environment = {**os.environ, _MARK: mark, "MLFLOW_STACK_PYTHON": sys.executable}
+    with subprocess.Popen(
+        [sys.executable, _STAND_IN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        made = Engine(root, process, mark)
+        yield made
+        process.kill()
+    eventually(lambda: not made.alive(), "all that came of an engine ends with it")
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """An engine of this checkout."""
+    paths.ensure_local_dir()
+    yield from _engine(paths.PROJECT_DIR)
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Iterator[Engine]:
+    """An engine of a checkout whose program can't be imported."""
+    root = tmp_path / "checkout"
+    for name in ("toolchain", "components", "images"):
+        shutil.copytree(paths.PROJECT_DIR / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "components" / "stack.py").write_text("raise SyntaxError('half written')\n")
+    (root / ".local").mkdir(mode=0o700)
+    yield from _engine(root)
+
+
+def _packages(started: Started) -> set[str]:
+    """What the language host would have the engine download."""
+    with grpc.insecure_channel(f"127.0.0.1:{started.port}") as channel:
+        stub: Any = language_pb2_grpc.LanguageRuntimeStub(channel)
+        info = language_pb2.ProgramInfo(root_directory=str(paths.PROJECT_DIR))
+        answer = stub.GetRequiredPackages(language_pb2.GetRequiredPackagesRequest(info=info), timeout=30)
+    return {package.name for package in answer.packages}
+
+
+def _version(started: Started) -> str:
+    with grpc.insecure_channel(f"127.0.0.1:{started.port}") as channel:
+        stub: Any = provider_pb2_grpc.ResourceProviderStub(channel)
+        return str(stub.GetPluginInfo(Empty(), timeout=30).version)
+
+
+def test_what_comes_after_the_first_host_is_forked_and_answers(engine: Engine) -> None:
+    first = engine.start(_LANGUAGE)
+    assert engine.socket.exists()
+    (server,) = engine.alive() - {first.pid}
+    second, plugin = engine.start(_LANGUAGE), engine.start(_PLUGIN)
+    forks = engine.alive() - {first.pid, server, second.pid, plugin.pid}
+    assert len(forks) == 2, "a host and a plugin"
+    assert {_parent(fork) for fork in forks} == {server}
+    assert _packages(second) == _packages(first)
+    assert _version(plugin)
+    for started in (plugin, second, first):
+        assert engine.end(started) == (0, "", ""), "quiet when the engine ends it"
+    assert engine.alive() == {server}
+
+
+def test_a_fork_has_the_environment_and_the_folder_that_it_was_started_with(engine: Engine, tmp_path: Path) -> None:
+    engine.start(_LANGUAGE)
+    before = engine.alive()
+    without = engine.start(_LANGUAGE, tmp_path, PATH="/usr/bin:/bin")
+    assert "docker" in _packages(without)
+    (fork,) = engine.alive() - before - {without.pid}
+    assert Path(f"/proc/{fork}/cwd").readlink() == tmp_path
+    beside = engine.start(_LANGUAGE, PATH=f"{paths.PLUGINS_BIN}:/usr/bin:/bin")
+    assert "docker" not in _packages(beside), "what stands on PATH needs no download"
+
+
+def test_all_that_was_forked_ends_with_an_engine_that_is_killed(engine: Engine) -> None:
+    engine.start(_LANGUAGE)
+    engine.start(_LANGUAGE)
+    engine.start(_PLUGIN)
+    engine.process.kill()
+    engine.process.wait()
+    eventually(lambda: not engine.alive(), "all is gone", 10)
+    assert not engine.socket.exists()
+
+
+def test_a_fork_ends_when_the_process_that_it_stands_for_is_killed(engine: Engine) -> None:
+    first = engine.start(_LANGUAGE)
+    before = engine.alive()
+    plugin = engine.start(_PLUGIN)
+    assert engine.alive() - before - {plugin.pid}, "it was forked"
+    os.kill(plugin.pid, signal.SIGKILL)
+    eventually(lambda: engine.alive() == before, "its fork is gone", 10)
+    assert first.pid in before
+
+
+def test_without_its_server_each_starts_by_itself(engine: Engine) -> None:
+    first = engine.start(_LANGUAGE)
+    (server,) = engine.alive() - {first.pid}
+    os.kill(server, signal.SIGKILL)
+    eventually(lambda: server not in engine.alive(), "the server is gone")
+    plugin = engine.start(_PLUGIN)
+    assert _version(plugin)
+    assert engine.alive() == {first.pid, plugin.pid}
+    again = engine.start(_LANGUAGE)
+    assert engine.alive() - {first.pid, plugin.pid, again.pid}, "and a language host begins another one"
+
+
+def test_a_program_that_can_not_be_imported_is_left_to_each_to_tell(broken: Engine) -> None:
+    first = broken.start(_LANGUAGE)
+    second, plugin = broken.start(_LANGUAGE), broken.start(_PLUGIN)
+    assert _packages(second) == _packages(first)
+    assert _version(plugin)
+
+
+def test_another_program_is_run_without(engine: Engine, tmp_path: Path) -> None:
+    first = engine.start(_LANGUAGE, tmp_path)
+    assert engine.alive() == {first.pid}
+    assert not engine.socket.exists()
+
+
+def test_the_socket_of_a_server_that_was_killed_goes_with_the_next(engine: Engine) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = engine.socket.with_name(f"fork-{gone.pid}.sock")
+    left.touch()
+    engine.start(_LANGUAGE)
+    assert not left.exists()
