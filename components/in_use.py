@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from components.naming import FILES_PATH, Naming, Role
@@ -48,17 +49,11 @@ def credentials(naming: Naming, client: DockerClient, roles: Collection[Role] = 
 
     The files container of a role is asked, running or not; where it was removed, the role's own.
     """
-    files: dict[Role, dict[str, str]] = {}
-    found: dict[str, str] = {}
-    for key, (role, name, extract) in _PLACES.items():
-        if role not in roles:
-            continue
-        if role not in files:
-            files[role] = _files(naming, client, role)
-        value = extract(files[role].get(name, ""))
-        if value:
-            found[key] = value
-    return found
+    asked = sorted(ROLES.intersection(roles))
+    with ThreadPoolExecutor(max(len(asked), 1)) as pool:  # Docker takes its time for each
+        files = dict(zip(asked, pool.map(lambda role: _files(naming, client, role), asked), strict=True))
+    found = {key: extract(files[role].get(name, "")) for key, (role, name, extract) in _PLACES.items() if role in files}
+    return {key: value for key, value in found.items() if value}
 
 
 def _files(naming: Naming, client: DockerClient, role: Role) -> dict[str, str]:
