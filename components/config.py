@@ -9,6 +9,8 @@ import pulumi
 from pulumi.runtime.config import CONFIG, is_config_secret
 
 from components.credentials import Credentials
+from components.errors import Refusal
+from components.problem import InvalidConfigError
 from components.settings import PROJECT, ROTATING_KEYS, SECRET_KEYS, Settings, load
 
 
@@ -39,6 +41,9 @@ def read() -> Config:
     prefix = f"{PROJECT}:"
     values = {key.removeprefix(prefix): str(value) for key, value in CONFIG.get().items() if key.startswith(prefix)}
     encrypted = {key for key in SECRET_KEYS if is_config_secret(prefix + key)}
-    settings = load(values, encrypted=encrypted)
+    try:
+        settings = load(values, encrypted=encrypted)
+    except InvalidConfigError as error:
+        raise Refusal(error.problems) from None
     plain = {key: values[key] for key in (*SECRET_KEYS, *ROTATING_KEYS) if values.get(key)}
     return Config(settings, Credentials.from_config(pulumi.Config(PROJECT)), plain)

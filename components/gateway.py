@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
+from components import labels
 from components.front_door import PORT, FrontDoor
 from components.naming import ARTIFACT_STORE_ALIAS, FILES_PATH, Naming
 from components.service import DATA_VOLUME_IS_KEPT, PublishedPort, ServiceArgs, service_container
@@ -54,7 +55,7 @@ class Gateway(pulumi.ComponentResource):
         data = docker.Volume(
             "gateway-data",
             name=args.naming.data_volume("gateway"),
-            labels=args.naming.volume_labels("gateway"),
+            labels=labels.of_volume(args.naming, "gateway"),
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=DATA_VOLUME_IS_KEPT),
         )
         self._container = service_container(

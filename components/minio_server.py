@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
+from components import labels
 from components.naming import ARTIFACT_STORE_ALIAS, FILES_PATH, MINIO_ROOT, Naming
 from components.service import DATA_VOLUME_IS_KEPT, File, PublishedPort, ServiceArgs, http_probe, service_container
 
@@ -62,7 +63,7 @@ class MinioServer(pulumi.ComponentResource):
         self._volume = docker.Volume(
             "minio-data",
             name=args.naming.data_volume("minio"),
-            labels=args.naming.volume_labels("minio", bucket=args.bucket_name),
+            labels=labels.of_volume(args.naming, "minio", bucket=args.bucket_name),
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=DATA_VOLUME_IS_KEPT, protect=args.protect),
         )
         environment: dict[str, pulumi.Input[str]] = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
+from components import labels
 from components.mlflow_container import (
     HOME_IN_MEMORY,
     MLFLOW_UID,
@@ -112,7 +113,7 @@ class MlflowServer(pulumi.ComponentResource):
         scratch = docker.Volume(
             "server-scratch",
             name=args.naming.scratch_volume("server"),
-            labels=args.naming.volume_labels("server"),
+            labels=labels.of_volume(args.naming, "server"),
             opts=pulumi.ResourceOptions(parent=self),
         )
         self._container = service_container(

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import pulumi
-import pulumi_docker as docker
-
 from components.settings import PROJECT
 
 Role = Literal["postgres", "minio", "migration", "server", "gateway", "gc", "backup"]
@@ -79,19 +76,3 @@ class Naming:
             **{f"{PROJECT}.{key}": value for key, value in more.items()},
         }
         return dict(sorted(labels.items()))
-
-    def volume_labels(self, role: str, **more: str) -> list[docker.VolumeLabelArgs]:
-        """Labels in the form that a volume takes."""
-        return [docker.VolumeLabelArgs(label=k, value=v) for k, v in self.labels(role, **more).items()]
-
-    def network_labels(self, role: str) -> list[docker.NetworkLabelArgs]:
-        """Labels in the form that a network takes."""
-        return [docker.NetworkLabelArgs(label=k, value=v) for k, v in self.labels(role).items()]
-
-    def container_labels(self, role: str, **more: pulumi.Input[str]) -> list[docker.ContainerLabelArgs]:
-        """Labels in the form that a container takes."""
-        labels: dict[str, pulumi.Input[str]] = {
-            **self.labels(role),
-            **{f"{PROJECT}.{key}": value for key, value in more.items()},
-        }
-        return [docker.ContainerLabelArgs(label=k, value=v) for k, v in sorted(labels.items())]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
+from components import labels
 from components.naming import Naming
 
 #: Without masquerading, packets leave a bridge with an address that nobody outside answers to: ports stay
@@ -49,7 +50,7 @@ class Networks(pulumi.ComponentResource):
             name=naming.network(part),
             driver="bridge",
             options=None if reaches_out else _NO_WAY_OUT,
-            labels=naming.network_labels("network"),
+            labels=labels.of_network(naming, "network"),
             opts=pulumi.ResourceOptions(parent=self),
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pulumi
 import pulumi_docker as docker
 
+from components import labels
 from components.naming import BACKEND_STORE_ALIAS, FILES_PATH, POSTGRES_ADMIN, Naming
 from components.service import (
     DATA_VOLUME_IS_KEPT,
@@ -73,7 +74,7 @@ class PostgresServer(pulumi.ComponentResource):
         self._volume = docker.Volume(
             "postgres-data",
             name=args.naming.data_volume("postgres"),
-            labels=args.naming.volume_labels("postgres", database=args.database_name),
+            labels=labels.of_volume(args.naming, "postgres", database=args.database_name),
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=DATA_VOLUME_IS_KEPT, protect=args.protect),
         )
         entrypoint = Path(__file__).parent.parent / "images" / "postgres" / "entrypoint.sh"

@@ -19,9 +19,10 @@ from pydantic.alias_generators import to_camel, to_snake
 
 from components import backup_place, in_use
 from components.backup import BACKUP_UID
-from components.errors import Problem, Refusal
+from components.errors import Refusal
 from components.image import PROJECT_DIR, BaseImages, Build, base_images, minio_build, mlflow_build
 from components.naming import Naming, Role
+from components.problem import Problem
 from components.settings import (
     DEFAULT_MLFLOW_VERSION,
     ENCRYPTING_KEYS,
@@ -121,23 +122,22 @@ def check(
     bases = base_images(settings)
     # A preview compares the keys that encrypt, and no more: it replaces nothing.
     roles: frozenset[Role] = frozenset({"server", "minio"}) if dry_run else in_use.ROLES
-    with ThreadPoolExecutor(1) as beside:  # PostgreSQL takes as long for its answer as all the rest
+    with ThreadPoolExecutor(2) as beside:  # each takes as long for its answer as all the rest
         looked = beside.submit(look, naming, client, settings.database_name)
-        used = in_use.credentials(naming, client, roles)
+        read = beside.submit(in_use.credentials, naming, client, roles)
+        problems = [
+            *_version(settings),
+            *_certificate(settings),
+            *_backup_target(settings, client),
+            *_fixed_settings(settings, naming, client),
+            *_memory(settings, info),
+            *_ports(settings, naming, client),
+            *_images(settings, bases, client),
+            *refuse_earlier(settings.minio_image, naming, client),
+        ]
+    used = read.result()
     plan, unwise = decide(settings, looked.result(), bases.postgres, client)
-    problems = [
-        *_version(settings),
-        *_certificate(settings),
-        *_backup_target(settings, client),
-        *_encrypting_keys(plain, used),
-        *_object_encryption(settings, plain, used),
-        *_fixed_settings(settings, naming, client),
-        *_memory(settings, info),
-        *_ports(settings, naming, client),
-        *_images(settings, bases, client),
-        *unwise,
-        *refuse_earlier(settings.minio_image, naming, client),
-    ]
+    problems += [*_encrypting_keys(plain, used), *_object_encryption(settings, plain, used), *unwise]
     if not dry_run:
         problems += _disk([mlflow_build(settings, bases), minio_build(bases)], client, info)
     if problems:

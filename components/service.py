@@ -17,6 +17,7 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
+from components import labels
 from components.naming import FILES_PATH, Naming, Role
 
 #: Every input of a volume replaces it, and its data with it. So a data volume stays as it was made.
@@ -168,7 +169,7 @@ def service_container(args: ServiceArgs, opts: pulumi.ResourceOptions) -> docker
         ],
         # The id of the container that brought the files: a property dependency, the only kind by which Pulumi stops
         # this one before it replaces the other, and replaces this one with it.
-        labels=naming.container_labels(name, files=files.written, **args.labels),
+        labels=labels.of_container(naming, name, files=files.written, **args.labels),
         memory=args.memory_mb,
         memory_swap=args.memory_mb,
         **_LOGS,
@@ -209,7 +210,7 @@ def _files(args: ServiceArgs, opts: pulumi.ResourceOptions) -> _Files:
     volume = docker.Volume(
         name,
         name=args.naming.files_volume(args.role),
-        labels=args.naming.volume_labels(args.role),
+        labels=labels.of_volume(args.naming, args.role),
         opts=pulumi.ResourceOptions(parent=opts.parent),
     )
     writer = docker.Container(
@@ -228,7 +229,7 @@ def _files(args: ServiceArgs, opts: pulumi.ResourceOptions) -> _Files:
             for file_name, file in sorted(args.files.items())
         ],
         volumes=[docker.ContainerVolumeArgs(container_path=FILES_PATH, volume_name=volume.name)],
-        labels=args.naming.container_labels(name),
+        labels=labels.of_container(args.naming, name),
         **_LOGS,
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(delete_before_replace=True)),
     )

@@ -29,7 +29,7 @@ from pydantic.alias_generators import to_camel, to_snake
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from components import cron
-from components.errors import Problem, Refusal
+from components.problem import InvalidConfigError, Problem
 
 PROJECT = "mlflow-stack"
 
@@ -547,8 +547,8 @@ def load(values: Mapping[str, str], *, encrypted: Collection[str] = SECRET_KEYS)
         encrypted: The keys whose values are encrypted in the stack file.
 
     Raises:
-        Refusal: A key is unknown, a value breaks a limit, or a credential is missing or malformed; it names all
-            of them at once.
+        InvalidConfigError: A key is unknown, a value breaks a limit, or a credential is missing or malformed; it
+            names all of them at once.
     """
     problems = _secret_problems(values, encrypted)
     problems += _rotation_problems(values)
@@ -563,9 +563,9 @@ def load(values: Mapping[str, str], *, encrypted: Collection[str] = SECRET_KEYS)
         settings = Settings.model_validate(plain)
     except ValidationError as error:
         problems = [_problem(detail) for detail in error.errors(include_url=False)] + problems
-        raise Refusal(problems) from None
+        raise InvalidConfigError(problems) from None
     if problems:
-        raise Refusal(problems)
+        raise InvalidConfigError(problems)
     return settings
 
 

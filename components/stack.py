@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_docker as docker
 
-from components import verification
+from components import labels, verification
 from components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from components.backend_store import BackendStore, BackendStoreArgs
 from components.backup import Backup, BackupArgs
@@ -240,7 +240,7 @@ class MlflowStack(pulumi.ComponentResource):
             # Its name is what a refused `pulumi destroy` shows: the way to do it on purpose.
             "kept-until-dataProtection-is-false",
             name=naming.protection_volume,
-            labels=naming.volume_labels("protection"),
+            labels=labels.of_volume(naming, "protection"),
             opts=pulumi.ResourceOptions.merge(
                 here,
                 pulumi.ResourceOptions(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from components.errors import Problem
 from components.image import PROJECT_DIR
 from components.naming import Naming
+from components.problem import Problem
 from components.upgrade.found import container
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.errors import Problem
+from components.problem import Problem
 from components.settings import Settings
 from components.upgrade import names, revisions
 from components.upgrade.found import Found, major_in

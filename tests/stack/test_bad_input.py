@@ -20,7 +20,7 @@ from typing import Any
 import docker
 import pytest
 
-from components.errors import Refusal
+from components.problem import InvalidConfigError
 from components.settings import SECRETS, Settings, load
 from tests.stack.harness import Checkout, Result, Stack, inventory, never_up, wait_until, write_settings
 
@@ -63,7 +63,7 @@ OUTSIDE = [case for key, schema in SCHEMA.items() for case in _limits(key, schem
 
 
 def _refused(values: dict[str, str]) -> list[str]:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(InvalidConfigError) as caught:
         load({**GOOD_SECRETS, **values})
     return caught.value.lines
 
@@ -131,7 +131,7 @@ def test_a_malformed_credential_is_refused_without_being_shown(secret: Any, valu
 
 
 def test_a_credential_in_plain_text_is_refused() -> None:
-    with pytest.raises(Refusal, match="encrypted"):
+    with pytest.raises(InvalidConfigError, match="encrypted"):
         load(GOOD_SECRETS, encrypted=set(GOOD_SECRETS) - {"bucketUserSecret"})
 
 

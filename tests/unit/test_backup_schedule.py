@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from mlflow_stack_backup.schedule import Schedule
 
-from components.errors import Refusal
+from components.problem import InvalidConfigError
 from components.settings import load
 from tests.unit.recording import dummy_secrets
 
@@ -43,7 +43,7 @@ def test_the_next_time_is_cron_s(schedule: str, due: str) -> None:
 def test_what_is_no_schedule_is_refused_by_both(schedule: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         Schedule.parse(schedule)
-    with pytest.raises(Refusal):
+    with pytest.raises(InvalidConfigError):
         load({**dummy_secrets(), "backupSchedule": schedule})
 
 

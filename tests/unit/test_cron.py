@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components import cron
-from components.errors import Refusal
+from components.problem import InvalidConfigError
 from components.settings import load
 from tests.unit.recording import dummy_secrets
 
@@ -38,7 +38,7 @@ def test_anything_else_is_refused_with_the_field_that_is_wrong(text: str, word: 
 
 
 def test_a_schedule_that_is_none_is_refused_with_a_line_to_type() -> None:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(InvalidConfigError) as refusal:
         load({**dummy_secrets(), "gcSchedule": "daily"})
     (line,) = refusal.value.lines
     assert line.startswith("gcSchedule: daily: must have five fields")
@@ -47,12 +47,12 @@ def test_a_schedule_that_is_none_is_refused_with_a_line_to_type() -> None:
 
 @pytest.mark.parametrize("text", ["30", "d", "1y", "-1d", "1h1d"])
 def test_a_time_of_another_form_is_refused(text: str) -> None:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(InvalidConfigError) as refusal:
         load({**dummy_secrets(), "gcOlderThan": text})
     assert "mend: pulumi config set gcOlderThan 30d" in refusal.value.lines[0]
 
 
 def test_a_schedule_is_refused_for_an_mlflow_whose_image_can_not_read_it() -> None:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(InvalidConfigError) as refusal:
         load({**dummy_secrets(), "gcSchedule": "30 3 * * 0", "mlflowVersion": "2.22.5"})
     assert "needs MLflow 3.10.0 or newer" in refusal.value.lines[0]

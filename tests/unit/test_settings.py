@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic.alias_generators import to_camel
 
-from components.errors import Refusal
+from components.problem import InvalidConfigError
 from components.settings import (
     MAX_SECRET_LENGTH,
     MIN_SECRET_LENGTH,
@@ -57,7 +57,7 @@ def _bad_values() -> list[tuple[str, str]]:
 
 
 def _refused(values: dict[str, str], **options: Any) -> list[str]:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(InvalidConfigError) as refusal:
         load({**dummy_secrets(), **values}, **options)
     return refusal.value.lines
 

@@ -177,6 +177,7 @@ def _settings(session: Session) -> Iterator[str]:
     from components import preflight  # noqa: PLC0415 - imports the SDK
     from components.errors import Refusal  # noqa: PLC0415
     from components.naming import Naming  # noqa: PLC0415
+    from components.problem import InvalidConfigError  # noqa: PLC0415
     from components.settings import load  # noqa: PLC0415
 
     ours = session.config(secrets=True)
@@ -184,7 +185,7 @@ def _settings(session: Session) -> Iterator[str]:
     encrypted = {key for key, entry in ours.items() if entry.get("secret")}
     try:
         preflight.check(load(values, encrypted=encrypted), Naming(session.name), preflight.connect(), values)
-    except Refusal as refusal:
-        yield from refusal.lines
+    except (InvalidConfigError, Refusal) as refusal:
+        yield from str(refusal).splitlines()
     else:
         yield "ok: settings, ports, memory, images and disk are as a deployment needs them"
