@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import yaml
 from docker.models.containers import Container
 
 from components import command as commands
+from components.settings import SECRET_KEYS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = "mlflow-stack"
@@ -35,6 +37,9 @@ PROJECT = "mlflow-stack"
 PROJECT_LABEL = "mlflow-stack.project"
 STACK_LABEL = "mlflow-stack.stack"
 ROLE_LABEL = "mlflow-stack.role"
+
+#: The credentials in a stack file.
+_CREDENTIALS = {f"{PROJECT}:{key}" for key in SECRET_KEYS}
 
 #: Seconds a command of the project may take; a cold one builds images.
 COMMAND_TIMEOUT = 1500
@@ -194,6 +199,14 @@ class Checkout:
                 shutil.copy2(source, target)
         (root / ".venv").symlink_to(REPOSITORY / ".venv")
 
+    def with_credentials(self) -> dict[str, Any] | None:
+        """The stack file of a stack that has all credentials; None where there is none yet."""
+        for path in sorted(self.root.glob("Pulumi.*.yaml")):
+            found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            if "encryptionsalt" in found and set(found.get("config") or {}) >= _CREDENTIALS:
+                return found
+        return None
+
     def run(
         self,
         *argv: str | Path,
@@ -333,15 +346,23 @@ class Stack:
     _outputs: dict[str, Any] | None = None
 
     @classmethod
-    def prepare(cls, checkout: Checkout, name: str, **settings: object) -> Stack:
-        """Write the stack file: free ports unless given, and no protection of data, as in dev."""
+    def prepare(cls, checkout: Checkout, name: str, *, own_credentials: bool = False, **settings: object) -> Stack:
+        """Write the stack file: free ports unless given, and no protection of data, as in dev.
+
+        Credentials are those of another stack of the checkout, if there is one: to generate them takes as long as a
+        whole `up` that changes nothing.
+        """
         ports = ("mlflowPort", "minioApiPort", "minioConsolePort", "postgresPort")
         chosen: dict[str, str] = dict(zip(ports, map(str, free_ports(len(ports))), strict=True))
         chosen["dataProtection"] = "false"
         chosen |= {key: str(value) for key, value in settings.items()}
         stack = cls(checkout, name, chosen)
-        lines = [f'  {PROJECT}:{key}: "{value}"' for key, value in sorted(chosen.items())]
-        stack.file.write_text("config:\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        config: dict[str, object] = {f"{PROJECT}:{key}": value for key, value in sorted(chosen.items())}
+        content: dict[str, object] = {"config": config}
+        if not own_credentials and (other := checkout.with_credentials()):
+            content = {"encryptionsalt": other["encryptionsalt"], "config": config}
+            config |= {key: value for key, value in other["config"].items() if key in _CREDENTIALS}
+        stack.file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         return stack
 
     @property
@@ -375,14 +396,12 @@ class Stack:
         )
 
     def configure(self, **settings: object) -> None:
-        """Change plain settings by `pulumi config set`."""
-        for key, value in settings.items():
-            self.pulumi("config", "set", key, str(value)).ok()
+        """Change plain settings, as `pulumi config set` does."""
+        write_settings(self.file, **{key: str(value) for key, value in settings.items()})
 
     def forget(self, *keys: str) -> None:
-        """Take settings back by `pulumi config rm`."""
-        for key in keys:
-            self.pulumi("config", "rm", key).ok()
+        """Take settings back, as `pulumi config rm` does."""
+        remove_settings(self.file, *keys)
 
     # -- what it is ------------------------------------------------------------------------------------------
 
@@ -450,20 +469,28 @@ class Stack:
 
 def write_settings(stack_file: Path, **settings: str) -> None:
     """Write settings into a stack file, known to the program or not, without the engine that `pulumi config` starts."""
+    remove_settings(stack_file, *settings)
     text = stack_file.read_text(encoding="utf-8")
     for key, value in settings.items():
-        text = re.sub(rf"^  {PROJECT}:{key}: .*\n", "", text, flags=re.MULTILINE)
         text = text.replace("config:\n", f'config:\n  {PROJECT}:{key}: "{value}"\n', 1)
     stack_file.write_text(text, encoding="utf-8")
 
 
+def remove_settings(stack_file: Path, *keys: str) -> None:
+    """Take plain settings out of a stack file, those that are in it."""
+    text = stack_file.read_text(encoding="utf-8")
+    for key in keys:
+        text = re.sub(rf"^  {PROJECT}:{key}: .*\n", "", text, flags=re.MULTILINE)
+    stack_file.write_text(text, encoding="utf-8")
+
+
 @contextmanager
-def deployed(checkout: Checkout, name: str, **settings: object) -> Generator[Stack]:
+def deployed(checkout: Checkout, name: str, *, own_credentials: bool = False, **settings: object) -> Generator[Stack]:
     """A stack that is up; afterwards unchanged, destroyed, and gone.
 
     A test that fails leaves nothing behind either, but then says its own reason, not the clean-up's.
     """
-    stack = Stack.prepare(checkout, name, **settings)
+    stack = Stack.prepare(checkout, name, own_credentials=own_credentials, **settings)
     passed = False
     try:
         stack.up().ok()

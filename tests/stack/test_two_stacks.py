@@ -28,7 +28,7 @@ ROUNDS = 2
 @pytest.fixture(scope="module")
 def direct(used_stack: Stack, checkout: Checkout, tag: str) -> Iterator[Stack]:
     """A second stack beside the shared one, from the same checkout."""
-    second = Stack.prepare(checkout, f"{tag}b", artifactAccess="direct")
+    second = Stack.prepare(checkout, f"{tag}b", own_credentials=True, artifactAccess="direct")
     try:
         second.up().ok()
         yield second
