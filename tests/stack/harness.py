@@ -346,7 +346,7 @@ class Stack:
     _outputs: dict[str, Any] | None = None
 
     @classmethod
-    def prepare(cls, checkout: Checkout, name: str, *, own_credentials: bool = False, **settings: object) -> Stack:
+    def prepare(cls, checkout: Checkout, name: str, *, own_credentials: object = False, **settings: object) -> Stack:
         """Write the stack file: free ports unless given, and no protection of data, as in dev.
 
         Credentials are those of another stack of the checkout, if there is one: to generate them takes as long as a
@@ -485,7 +485,7 @@ def remove_settings(stack_file: Path, *keys: str) -> None:
 
 
 @contextmanager
-def deployed(checkout: Checkout, name: str, *, own_credentials: bool = False, **settings: object) -> Generator[Stack]:
+def deployed(checkout: Checkout, name: str, *, own_credentials: object = False, **settings: object) -> Generator[Stack]:
     """A stack that is up; afterwards unchanged, destroyed, and gone.
 
     A test that fails leaves nothing behind either, but then says its own reason, not the clean-up's.
