@@ -166,13 +166,14 @@ def test_all_that_was_forked_ends_with_an_engine_that_is_killed(engine: Engine) 
 
 
 def test_a_fork_ends_when_the_process_that_it_stands_for_is_killed(engine: Engine) -> None:
-    first = engine.start(_LANGUAGE)
+    engine.start(_LANGUAGE)
     before = engine.alive()
     plugin = engine.start(_PLUGIN)
     assert engine.alive() - before - {plugin.pid}, "it was forked"
     os.kill(plugin.pid, signal.SIGKILL)
     eventually(lambda: engine.alive() == before, "its fork is gone", 10)
-    assert first.pid in before
+    again = engine.start(_PLUGIN)
+    assert len(engine.alive() - before - {again.pid}) == 1, "and the next one is forked"
 
 
 def test_without_its_server_each_starts_by_itself(engine: Engine) -> None:

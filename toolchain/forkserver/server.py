@@ -71,11 +71,10 @@ def begin() -> None:
     try:
         os.setsid()  # the engine ends the language host with its whole group
         _silence()
-        _Server(engine, watched, listener).serve()
-    except Exception:  # noqa: BLE001 - whoever asks imports it by himself then, and tells what is wrong
-        os._exit(1)
-    finally:
+        with suppress(Exception):  # whoever asks imports it by himself then, and tells what is wrong
+            _Server(watched, listener).serve()
         Path(FOLDER, socket_name(engine)).unlink(missing_ok=True)
+    finally:
         os._exit(0)
 
 
@@ -146,7 +145,6 @@ class _Forked:
 
 @dataclass
 class _Server:
-    engine: int
     watched: int
     listener: socket.socket
     forked: list[_Forked] = field(default_factory=list[_Forked])
@@ -216,7 +214,8 @@ class _Server:
             code = os.waitstatus_to_exitcode(status)
             with suppress(OSError):
                 process.client.sendall(bytes([code if code >= 0 else 128 - code]))
-            selector.unregister(process.client)
+            if process.client in selector.get_map():
+                selector.unregister(process.client)
             selector.unregister(process.ended)
             self.forked.remove(process)
             process.close()
@@ -235,7 +234,6 @@ class _Server:
 
     def _end(self) -> None:
         """The engine is gone: so is whatever was forked for it."""
-        Path(FOLDER, socket_name(self.engine)).unlink(missing_ok=True)
         for process in self.forked:
             os.kill(process.pid, signal.SIGINT)
         deadline = time.monotonic() + _WITHIN
