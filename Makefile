@@ -15,8 +15,9 @@ export TO FROM SET KEY_FILE S3_FILE OVERWRITE ARTIFACTS PASSWORD_FILE S3_ENDPOIN
 stack := ./mlflow-stack
 venv-test := .venv-test/bin
 pytest := $(venv-test)/python -m pytest
-# How long a store stands still where time does not matter, what takes minutes, and where the table of a soak goes.
-long := --still-seconds 60 --upgrades --soak-report .local/soak.md
+# How long a store stands still where time does not matter, clients that do not rest, what takes minutes, and where the
+# table of a soak goes.
+long := --still-seconds 60 --rest 0 --upgrades --soak-report .local/soak.md
 # One waits for downloads, the other for the compiler: together they take little longer than the longer one.
 both := $(MAKE) --no-print-directory -j2 venv-test prepare
 

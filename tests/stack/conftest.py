@@ -19,7 +19,7 @@ from components.image import base_images, minio_build, mlflow_build
 from components.settings import Settings
 from tests import images
 from tests.stack.harness import REPOSITORY, Checkout, Stack, deployed
-from tests.stack.ledger import Ledger
+from tests.stack.ledger import PACE, Ledger
 from tests.stack.small_disk import SmallDisk, put_data_on, small_disk
 from tests.stack.soak_report import SoakReport
 
@@ -45,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--drills", type=int, default=1, help="how many random drills of each kind")
     parser.addoption("--soak-report", help="where to write how the drills ended, as a table")
     parser.addoption("--still-seconds", type=int, default=5, help="how long a store stands still in a drill")
+    parser.addoption("--rest", type=float, default=PACE.rest, help="seconds between two runs of a client under load")
     parser.addoption("--drill", type=int, action="append", help="the number of one drill to run; repeatable")
 
 
@@ -62,7 +63,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the report written that was asked for, by the process that hears of all drills."""
+    """Set the pace of clients; have the report written that was asked for, by the process that hears of all drills."""
+    PACE.rest = float(config.option.rest)
     path: str | None = config.getoption("--soak-report")
     if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SoakReport(Path(path), int(config.option.drill_seed)))

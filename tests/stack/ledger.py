@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -173,6 +173,20 @@ class Load:
             time.sleep(0.02)
 
 
+@dataclass
+class Pace:
+    """How fast clients log, all of them.
+
+    Attributes:
+        rest: Seconds between two runs; without any, one client keeps a core busy and leaves it to no other test.
+    """
+
+    rest: float = 0.25
+
+
+PACE = Pace()
+
+
 @contextmanager
 def under_load(ledger: Ledger) -> Generator[Load]:
     """A client that logs all the time, and goes on when it was refused.
@@ -184,10 +198,9 @@ def under_load(ledger: Ledger) -> Generator[Load]:
 
     def log() -> None:
         while not stop.is_set():
-            try:
+            with suppress(requests.RequestException):
                 ledger.log()
-            except requests.RequestException:
-                stop.wait(0.1)
+            stop.wait(PACE.rest)
 
     worker = threading.Thread(target=log)
     worker.start()
