@@ -43,11 +43,13 @@ def test_mlflow_draws_the_chart_of_the_metric(
 ) -> None:
     browser.open(_run_page(stack, host_run, "/model-metrics"))
     browser.see_text("everything (loss)")
-    line = browser.see("path.js-line")
-    drawn = line.get_attribute("d") or ""
+    # The charts are drawn one after the other; that of `loss` alone has points.
+    browser.until(
+        lambda: len(browser.driver.find_elements(By.CSS_SELECTOR, "path.point")) >= 10,
+        "the 10 points of `loss` in its chart",
+    )
+    drawn = browser.see("path.js-line").get_attribute("d") or ""
     assert drawn.count("L") + drawn.count(",") > 1, f"the chart has no line: {drawn!r}"
-    points = browser.driver.find_elements(By.CSS_SELECTOR, "path.point")
-    assert len(points) >= 10, f"the chart of `loss` shows {len(points)} points of 10"
     _close_assistant(browser)
     browser.see_text("everything (loss)")
     browser.screenshot(screenshots / "mlflow-metrics.png")
