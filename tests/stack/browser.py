@@ -7,9 +7,14 @@ import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from selenium import webdriver
-from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    StaleElementReferenceException,
+    TimeoutException,
+)
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -22,6 +27,8 @@ PATIENCE = 60
 #: What a page that is still drawing itself answers with.
 _PASSING = [StaleElementReferenceException, ElementClickInterceptedException]
 
+_T = TypeVar("_T")
+
 
 class Browser:
     """A window and what a person does in it; every wait is for something to be seen."""
@@ -30,6 +37,7 @@ class Browser:
         self.driver = driver
         self.downloads = downloads
         self._wait = WebDriverWait(driver, PATIENCE, ignored_exceptions=_PASSING)
+        self._said: list[str] = []
 
     def open(self, url: str) -> None:
         """Go to a page; again where Chromium gave up, since a network of this machine came or went meanwhile.
@@ -52,17 +60,39 @@ class Browser:
 
         def visible(driver: webdriver.Chrome) -> WebElement | None:
             found = driver.find_elements(By.XPATH if selector.startswith("//") else By.CSS_SELECTOR, selector)
-            return next((element for element in found if element.is_displayed()), None)
+            shown = next((element for element in found if element.is_displayed()), None)
+            if shown is None and self._lost_a_part():
+                driver.refresh()
+            return shown
 
-        element = self._wait.until(
-            visible, f"{selector} is not to be seen at {self.driver.current_url}; the page says:\n{self.text}"
-        )
+        element = self._await(visible, f"{selector} is not to be seen")
         assert element is not None
         return element
 
+    def _await(self, condition: Callable[[webdriver.Chrome], _T], what: str) -> _T:
+        try:
+            return self._wait.until(condition)
+        except TimeoutException:
+            said = [*self._said, *self._console()]
+            raise AssertionError(
+                f"{what} at {self.driver.current_url}; the page says:\n{self.text}\nand its console:\n{said}"
+            ) from None
+
+    def _console(self) -> list[str]:
+        """What the browser has complained about since it was asked last."""
+        # The stub leaves the method's type open.
+        entries: list[dict[str, Any]] = self.driver.get_log("browser")  # pyright: ignore[reportUnknownMemberType]
+        return [str(entry["message"]) for entry in entries]
+
+    def _lost_a_part(self) -> bool:
+        """Whether a part of the page did not come, for the reason that `open` names; told once."""
+        said = self._console()
+        self._said += said
+        return any("ERR_NETWORK_CHANGED" in line for line in said)
+
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until something is so."""
-        self._wait.until(lambda _: condition(), f"not so at {self.driver.current_url}: {what}; {self.text}")
+        self._await(lambda _: condition(), f"not so: {what}")
 
     def see_text(self, text: str) -> WebElement:
         """Wait until an element shows exactly this text."""
