@@ -176,6 +176,21 @@ def test_a_fork_ends_when_the_process_that_it_stands_for_is_killed(engine: Engin
     assert len(engine.alive() - before - {again.pid}) == 1, "and the next one is forked"
 
 
+def test_a_signal_that_comes_when_the_fork_has_ended_is_no_complaint(engine: Engine) -> None:
+    first = engine.start(_LANGUAGE)
+    (server,) = engine.alive() - {first.pid}
+    held = Path(f"/proc/{server}/fd")
+    plugin = engine.start(_PLUGIN)
+    (fork,) = engine.alive() - {first.pid, server, plugin.pid}
+    during = len(list(held.iterdir()))
+    os.kill(plugin.pid, signal.SIGSTOP)  # a busy machine
+    os.kill(fork, signal.SIGINT)
+    eventually(lambda: len(list(held.iterdir())) == during - 2, "the server has told how the fork ended")
+    os.kill(plugin.pid, signal.SIGINT)
+    os.kill(plugin.pid, signal.SIGCONT)
+    assert engine.end(plugin) == (0, "", "")
+
+
 def test_without_its_server_each_starts_by_itself(engine: Engine) -> None:
     first = engine.start(_LANGUAGE)
     (server,) = engine.alive() - {first.pid}

@@ -31,8 +31,8 @@ FOLDER: Final = f"{ROOT}/.local"
 _READY_WITHIN: Final = 5.0
 
 
-def socket_name(engine: int) -> str:
-    """Name of the socket in `FOLDER` on which an engine's fork server listens, by the engine's process id."""
+def socket_name(engine: int | str) -> str:
+    """Name of the socket in `FOLDER` of an engine's fork server, by the engine's process id; with `*`, of any."""
     return f"fork-{engine}.sock"
 
 
@@ -58,6 +58,7 @@ def _asked(kind: str, arguments: list[str]) -> socket.socket | None:
         socket.send_fds(connection, [len(request).to_bytes(4, "big")], [0, 1, 2])
         connection.sendall(request)
         if connection.recv(1) == FORKED:
+            connection.settimeout(None)
             return connection
     except OSError:  # it ends, or could not import something: what is wrong shows here then
         pass
@@ -70,12 +71,17 @@ def _asked(kind: str, arguments: list[str]) -> socket.socket | None:
 def _stay(connection: socket.socket) -> int:
     import select  # noqa: PLC0415 - see above
 
-    # A signal writes its own number to the server, whatever this process is just doing.
-    connection.setblocking(False)
-    signal.set_wakeup_fd(connection.fileno(), warn_on_full_buffer=False)
+    # A signal writes its own number into the pipe, whatever this process is just doing.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    select.select([connection], [], [])
+    while connection not in select.select([connection, reader], [], [])[0]:
+        try:
+            connection.sendall(os.read(reader, 16))
+        except OSError:  # it has just ended
+            break
     try:
         code = connection.recv(1)
     except OSError:
@@ -90,7 +96,6 @@ def _run_here(kind: str, arguments: list[str]) -> None:
         command = ["-P", "-m", f"toolchain.plugins.{kind}"]
         path = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = f"{ROOT}:{path}" if path else ROOT
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, *command, *arguments])  # noqa: S606 - there is nothing for a shell to do
 
 

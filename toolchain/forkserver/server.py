@@ -79,7 +79,7 @@ def begin() -> None:
 
 
 def _listener(engine: int) -> socket.socket:
-    for path in Path(FOLDER).glob(socket_name(0).replace("0", "*")):
+    for path in Path(FOLDER).glob(socket_name("*")):
         if not Path("/proc", path.stem.rpartition("-")[2]).exists():
             path.unlink(missing_ok=True)  # of a server that was killed
     name = socket_name(engine)
