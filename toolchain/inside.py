@@ -218,7 +218,7 @@ def _known(session: Session) -> _Known:
 
 def _mend_postgres(known: _Known, objects: Objects, state: Deployment) -> Deployment:
     """Roles, owners and rights to what is there; the rest is for the deployment."""
-    from components.naming import POSTGRES_OWNER, POSTGRES_RUNTIME  # noqa: PLC0415 - imports the SDK
+    from components.naming import POSTGRES_OWNER, POSTGRES_RUNTIME  # noqa: PLC0415 - slow to import
 
     database, server = known.settings.database_name, objects.container("postgres")
     listed = _databases(server)

@@ -44,7 +44,7 @@ def keys(name: str) -> Sequence[str]:
     Raises:
         RefusedError: There is none of that name.
     """
-    from components.settings import FIXED_KEYS, SECRET_KEYS  # noqa: PLC0415 - imports the SDK
+    from components.settings import FIXED_KEYS, SECRET_KEYS  # noqa: PLC0415 - slow to import
 
     known = [key for key in SECRET_KEYS if key not in FIXED_KEYS]
     if not name:
@@ -62,7 +62,7 @@ def is_at_work(session: Session) -> bool:
 
 def begin(session: Session, objects: Objects, wanted: Sequence[str]) -> None:
     """Write the new values into the stack file; nothing else is touched yet."""
-    from components import in_use  # noqa: PLC0415 - imports the SDK
+    from components import in_use  # noqa: PLC0415 - slow to import
     from components.naming import Naming  # noqa: PLC0415
     from components.settings import ENCRYPTING_KEYS, NEW, OLD, SECRETS  # noqa: PLC0415
 
@@ -94,7 +94,7 @@ def encrypt_anew(session: Session, objects: Objects) -> None:
     Raises:
         FailedError: What is encrypted could not be encrypted anew; nothing of it was changed.
     """
-    from components.settings import ENCRYPTING_KEYS, NEW, OLD  # noqa: PLC0415 - imports the SDK
+    from components.settings import ENCRYPTING_KEYS, NEW, OLD  # noqa: PLC0415 - slow to import
 
     coming = [key for key in ENCRYPTING_KEYS if f"{PROJECT}:{key}{NEW}" in _rotating(session)]
     if not coming:
@@ -116,7 +116,7 @@ def encrypt_anew(session: Session, objects: Objects) -> None:
 
 def end(session: Session) -> list[str]:
     """Forget the old values, and name the credentials that have new ones."""
-    from components.settings import OLD  # noqa: PLC0415 - imports the SDK
+    from components.settings import OLD  # noqa: PLC0415 - slow to import
 
     rotating = _rotating(session)
     if rotating:
@@ -125,7 +125,7 @@ def end(session: Session) -> list[str]:
 
 
 def _rotating(session: Session) -> list[str]:
-    from components.settings import ROTATING_KEYS  # noqa: PLC0415 - imports the SDK
+    from components.settings import ROTATING_KEYS  # noqa: PLC0415 - slow to import
 
     names = {f"{PROJECT}:{key}" for key in ROTATING_KEYS}
     return [name for name in stack_file.secrets(session.stack_file) if name in names]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from components.upgrade import names
 from toolchain import heal, stack_file
 from toolchain.docker_objects import KEEPER, Objects
 from toolchain.errors import DONE, FAILED, REFUSED, FailedError
@@ -48,7 +49,7 @@ class Before:
 
 def look(session: Session, objects: Objects) -> Before:
     """Look before a deployment; asks the Docker daemon alone."""
-    from components.naming import Naming  # noqa: PLC0415 - imports the SDK
+    from components.naming import Naming  # noqa: PLC0415 - slow to import
     from components.upgrade.found import served  # noqa: PLC0415
 
     version, paused = served(Naming(session.name), objects.client)
@@ -59,7 +60,7 @@ def look(session: Session, objects: Objects) -> Before:
 
 def wanted_version(session: Session) -> str:
     """The version of MLflow that the stack is to serve."""
-    from components.settings import DEFAULT_MLFLOW_VERSION  # noqa: PLC0415 - imports the SDK
+    from components.settings import DEFAULT_MLFLOW_VERSION  # noqa: PLC0415 - slow to import
 
     return _setting(session, VERSION) or DEFAULT_MLFLOW_VERSION
 
@@ -184,7 +185,7 @@ def _restore_schema(session: Session, objects: Objects, version: str, tried: str
     Raises:
         FailedError: It could not be.
     """
-    from components.naming import Naming  # noqa: PLC0415 - imports the SDK
+    from components.naming import Naming  # noqa: PLC0415 - slow to import
     from components.upgrade import psql, schema, writers  # noqa: PLC0415
 
     postgres = objects.container("postgres")
@@ -210,7 +211,7 @@ def _restore_cluster(session: Session, objects: Objects) -> None:
     Raises:
         FailedError: It could not be.
     """
-    from components.naming import Naming  # noqa: PLC0415 - imports the SDK
+    from components.naming import Naming  # noqa: PLC0415 - slow to import
     from components.upgrade import cluster, job  # noqa: PLC0415
 
     postgres = objects.container("postgres")
@@ -233,7 +234,7 @@ def _kept_image(session: Session, objects: Objects) -> str | None:
     Raises:
         FailedError: The volume can't be looked at.
     """
-    from components.naming import Naming  # noqa: PLC0415 - imports the SDK
+    from components.naming import Naming  # noqa: PLC0415 - slow to import
     from components.upgrade import cluster, job  # noqa: PLC0415
 
     postgres = objects.container("postgres")
@@ -251,8 +252,6 @@ def _kept_image(session: Session, objects: Objects) -> str | None:
 
 def _kept_version(session: Session, found: Found) -> str | None:
     """The version whose data is kept as the way back; None where none is."""
-    from components.upgrade import names  # noqa: PLC0415 - imports the SDK
-
     return names.version_before(_database(session), found.databases)
 
 
@@ -263,7 +262,7 @@ def _was_started(before: Before, objects: Objects) -> bool:
 
 
 def _found(session: Session, objects: Objects) -> Found:
-    from components.naming import Naming  # noqa: PLC0415 - imports the SDK
+    from components.naming import Naming  # noqa: PLC0415 - slow to import
     from components.upgrade import found  # noqa: PLC0415
 
     return found.look(Naming(session.name), objects.client, _database(session))

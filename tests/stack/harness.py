@@ -485,12 +485,12 @@ def remove_settings(stack_file: Path, *keys: str) -> None:
 
 
 @contextmanager
-def deployed(checkout: Checkout, name: str, *, own_credentials: object = False, **settings: object) -> Generator[Stack]:
+def deployed(checkout: Checkout, name: str, **settings: object) -> Generator[Stack]:
     """A stack that is up; afterwards unchanged, destroyed, and gone.
 
     A test that fails leaves nothing behind either, but then says its own reason, not the clean-up's.
     """
-    stack = Stack.prepare(checkout, name, own_credentials=own_credentials, **settings)
+    stack = Stack.prepare(checkout, name, **settings)
     passed = False
     try:
         stack.up().ok()

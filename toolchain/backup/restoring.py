@@ -257,7 +257,7 @@ def _take_keys(session: Session, found: Set) -> None:
 
     As with a rotation, the stack file keeps the value before until a deployment has taken the new one.
     """
-    from components.settings import OLD  # noqa: PLC0415 - imports the SDK
+    from components.settings import OLD  # noqa: PLC0415 - slow to import
 
     config = session.config(secrets=True)
     now = stack_file.secrets(session.stack_file)

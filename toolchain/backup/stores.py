@@ -18,7 +18,7 @@ _MINIO_PORT: Final = 9000
 
 def settings(session: Session) -> Settings:
     """The plain settings of a stack."""
-    from components.settings import Settings  # noqa: PLC0415 - imports the SDK
+    from components.settings import Settings  # noqa: PLC0415 - slow to import
 
     config = session.config(secrets=False)
     plain = {key: entry["value"] for key, entry in config.items() if entry.get("value") and not entry.get("secret")}
@@ -27,7 +27,7 @@ def settings(session: Session) -> Settings:
 
 def in_use(objects: Objects) -> dict[str, str]:
     """The credentials that the stack's containers have."""
-    from components import in_use  # noqa: PLC0415 - imports the SDK
+    from components import in_use  # noqa: PLC0415 - slow to import
     from components.naming import Naming  # noqa: PLC0415
 
     return in_use.credentials(Naming(objects.stack), objects.client)
@@ -46,7 +46,7 @@ def reached(chosen: Settings, credentials: dict[str, str], *, as_owner: bool) ->
         credentials: Those in use.
         as_owner: As the owner of the database, who may replace its tables; else as the role that reads and writes rows.
     """
-    from components.naming import (  # noqa: PLC0415 - imports the SDK
+    from components.naming import (  # noqa: PLC0415 - slow to import
         ARTIFACT_STORE_ALIAS,
         BACKEND_STORE_ALIAS,
         BUCKET_USER,

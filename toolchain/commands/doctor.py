@@ -99,7 +99,7 @@ def _images() -> Iterator[str]:
 
 
 def _credentials(session: Session) -> Iterator[str]:
-    from components.settings import SECRET_KEYS  # noqa: PLC0415 - imports the SDK
+    from components.settings import SECRET_KEYS  # noqa: PLC0415 - slow to import
 
     content = stack_file.read(session.stack_file)
     name = session.stack_file.name

@@ -72,7 +72,7 @@ def exists(session: Session) -> bool:
 
 
 def _credentials(session: Session) -> None:
-    from components.settings import SECRETS  # noqa: PLC0415 - imports the SDK, a third of a second
+    from components.settings import SECRETS  # noqa: PLC0415 - slow to import
 
     present = stack_file.config_keys(session.stack_file)
     wanted = {secret.key: secret.generate for secret in SECRETS if f"{PROJECT}:{secret.key}" not in present}

@@ -24,7 +24,7 @@ def run(stack: str, wanted: Wanted, *, overwrite: bool) -> int:
         RefusedError: Nothing was touched.
         FailedError: It could not be finished; the same command goes on from there.
     """
-    from toolchain.backup import restoring  # noqa: PLC0415 - imports the SDK
+    from toolchain.backup import restoring  # noqa: PLC0415 - slow to import
 
     session = prepare(stack)
     init.initialise(session)

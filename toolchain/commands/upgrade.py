@@ -44,7 +44,7 @@ def _unpin(session: Session, before: upgrade.Before) -> str:
     Returns:
         The version that was set; nothing where the setting stays.
     """
-    from components.settings import DEFAULT_MLFLOW_VERSION, version_numbers  # noqa: PLC0415 - imports the SDK
+    from components.settings import DEFAULT_MLFLOW_VERSION, version_numbers  # noqa: PLC0415 - slow to import
 
     stays = before.version != before.wanted  # on the way to the one that is set
     if stays or version_numbers(before.wanted) >= version_numbers(DEFAULT_MLFLOW_VERSION):

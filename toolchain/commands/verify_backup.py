@@ -23,7 +23,7 @@ def run(stack: str, wanted: Wanted) -> int:
         RefusedError: The set is not as it was made, or can't be read by this program or with this key.
         FailedError: It can't be restored.
     """
-    from toolchain.backup import restoring, verifying  # noqa: PLC0415 - imports the SDK
+    from toolchain.backup import restoring, verifying  # noqa: PLC0415 - slow to import
 
     session = prepare(stack)
     init.initialise(session)
