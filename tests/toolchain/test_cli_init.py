@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from components.settings import SECRETS
-from tests.stack.harness import Checkout
+from tests.stack.harness import Checkout, Result
 
 STACK = "try"
 
@@ -39,11 +40,9 @@ def config(checkout: Checkout) -> dict[str, Any]:
 
 def in_plain(checkout: Checkout) -> dict[str, str]:
     environment = checkout.pulumi_environment(STACK)
-    values: dict[str, str] = {}
-    for secret in SECRETS:
-        shown = checkout.run("pulumi", "config", "get", secret.key, environment=environment, record=False).ok()
-        values[secret.key] = shown.stdout.strip()
-    return values
+    shown = checkout.run("pulumi", "config", "--json", "--show-secrets", environment=environment, record=False).ok()
+    found: dict[str, dict[str, str]] = json.loads(shown.stdout)
+    return {secret.key: found[f"mlflow-stack:{secret.key}"]["value"] for secret in SECRETS}
 
 
 def test_init_makes_every_credential_once(checkout: Checkout) -> None:
@@ -65,6 +64,13 @@ def test_a_stack_that_is_known_and_whose_file_is_new_gets_credentials_that_can_b
     stack_file(checkout).write_text("config: {}\n", encoding="utf-8")  # as after `git checkout`, once it was destroyed
     checkout.toolchain("init", stack=STACK).ok()
     assert all(secret.accepts(value) for secret, value in zip(SECRETS, in_plain(checkout).values(), strict=True))
+
+
+def by_pulumi_alone(checkout: Checkout) -> Result:
+    """Init as where the secrets of the stack are encrypted by a key of a cloud."""
+    program = "from toolchain.passphrase import Passphrase; Passphrase.of = classmethod(lambda *_: None); "
+    program += f"from toolchain.__main__ import main; raise SystemExit(main(['init', '--stack', '{STACK}']))"
+    return checkout.run(".venv/bin/python", "-c", program)
 
 
 def test_only_the_owner_reads_what_init_leaves(checkout: Checkout) -> None:
@@ -131,15 +137,21 @@ def test_a_login_elsewhere_is_honoured(checkout: Checkout, tmp_path: Path) -> No
     assert list((tmp_path / "elsewhere").rglob(f"{STACK}.json"))
 
 
-def test_no_credential_is_in_an_argument_or_an_environment_while_they_are_made(checkout: Checkout) -> None:
+@pytest.mark.parametrize("alone", [False, True], ids=["here", "by Pulumi alone"])
+def test_no_credential_is_in_an_argument_or_an_environment_while_they_are_made(
+    checkout: Checkout, *, alone: bool
+) -> None:
     with seen_processes() as seen:
-        checkout.toolchain("init", stack=STACK).ok()
+        (by_pulumi_alone(checkout) if alone else checkout.toolchain("init", stack=STACK)).ok()
     transcript = checkout.transcript.read_text(encoding="utf-8")
     passphrase = (checkout.root / ".local" / "passphrase").read_text(encoding="utf-8").strip()
-    for name, value in {**in_plain(checkout), "the passphrase": passphrase}.items():
+    made = in_plain(checkout)
+    assert all(secret.accepts(made[secret.key]) for secret in SECRETS)
+    for name, value in {**made, "the passphrase": passphrase}.items():
         assert not any(value in text for text in seen()), f"{name} was to be seen in /proc"
         assert value not in transcript, f"{name} was printed"
-    assert any("config\0set\0--secret" in text for text in seen()), "the watch saw nothing: it proves nothing"
+    at_work = "config\0set\0--secret" if alone else "toolchain\0init"
+    assert any(at_work in text for text in seen()), "the watch saw nothing: it proves nothing"
 
 
 class seen_processes:  # noqa: N801 - used as a function

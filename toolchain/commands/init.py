@@ -12,6 +12,7 @@ from typing import Final
 
 from toolchain import deployment, environment, paths, stack_file, store
 from toolchain.errors import FailedError, RefusedError
+from toolchain.passphrase import Passphrase
 from toolchain.say import say
 from toolchain.session import PROJECT, Session
 
@@ -90,10 +91,10 @@ def _credentials(session: Session) -> None:
 
 
 def encrypted(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
-    """Each value, by its key with the namespace, encrypted by Pulumi.
+    """Each value, by its key with the namespace, encrypted as Pulumi does it.
 
-    The values go through a pipe, never through arguments or the environment. `pulumi config set` takes one value at
-    a time, so several run at once, each on a copy of the stack file.
+    What is not encrypted by a passphrase goes to Pulumi, through a pipe, never through arguments or the environment.
+    `pulumi config set` takes one value at a time, so several run at once, each on a copy of the stack file.
     """
     with tempfile.TemporaryDirectory(dir=paths.local_dir(), prefix="init-") as folder:
 
@@ -117,6 +118,8 @@ def encrypted(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
             salt = stack_file.read(Path(folder) / f"{first}.yaml").get("encryptionsalt")
             if salt:
                 stack_file.add_salt(session.stack_file, str(salt))
+        if keys and (passphrase := Passphrase.of(stack_file.read(session.stack_file), session.environment.whole())):
+            return found | {f"{PROJECT}:{key}": passphrase.encrypt(wanted[key]) for key in keys}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return found | dict(pool.map(encrypt, keys))
 
