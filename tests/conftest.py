@@ -1,4 +1,4 @@
-"""Runs tests side by side, in the groups of `tests/groups.py`."""
+"""Runs tests side by side, in the groups of `tests/groups.py`, with a sample of the random drills."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import drill_sample
 from tests.groups import place, rank
 from tests.unnamed_volumes import pytest_sessionstart, pytest_terminal_summary
 
@@ -27,7 +28,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Groups:
     return _Groups(config, log)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many kinds of drills are run."""
+    parser.addoption("--drill-kinds", type=int, help="so many kinds of drills, drawn by the commit (default: all)")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say by what the kinds of drills were drawn, if they were."""
+    count: int | None = config.getoption("--drill-kinds")
+    seed = drill_sample.commit(config.rootpath)
+    return None if count is None else f"random drills: {count} kinds, drawn by commit {seed or '(none)'}"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the groups in order, where tests run side by side."""
+    """Leave kinds of drills out, if asked to; put the groups in order, where tests run side by side."""
+    count: int | None = config.getoption("--drill-kinds")
+    if count is not None:
+        left_out = drill_sample.left_out(items, count, drill_sample.commit(config.rootpath))
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: rank(item.nodeid))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.drill_sample import drawn
 from tests.groups import GROUPS, place
 
 
@@ -19,3 +20,12 @@ def test_what_a_group_lists_is_there(request: pytest.FixtureRequest, prefix: str
     file, _, function = prefix.partition("::")
     text = (request.config.rootpath / file).read_text(encoding="utf-8")
     assert f"\ndef {function}(" in text or not function
+
+
+def test_a_sample_of_drills_is_the_same_for_a_commit_and_another_one_for_others() -> None:
+    kinds = [f"kind {number}" for number in range(14)]
+    samples = [drawn(kinds, 5, f"commit {number}") for number in range(50)]
+    assert samples == [drawn(reversed(kinds), 5, f"commit {number}") for number in range(50)]
+    assert {len(sample) for sample in samples} == {5}
+    assert frozenset().union(*samples) == set(kinds), "a kind that no commit draws"
+    assert drawn(kinds, 99, "any") == set(kinds)
