@@ -32,7 +32,6 @@ GROUPS = {
         f"{_FILE}other_sites.py",
         f"{_FILE}hardening.py",
         f"{_FILE}rights.py",
-        f"{_FILE}destroy.py::test_on_a_terminal_a_backup_is_offered_and_a_wrong_name_keeps_the_stack",
     ),
     "drilled": (
         f"{_FILE}drift.py",
@@ -43,6 +42,7 @@ GROUPS = {
         f"{_FILE}migration.py",
         f"{_FILE}object_encryption.py",
         f"{_FILE}destroy.py::test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose",
+        f"{_FILE}destroy.py::test_on_a_terminal_a_backup_is_offered_and_a_wrong_name_keeps_the_stack",
         f"{_FILE}bad_input.py",
     ),
     "stacks that nobody shares": (

@@ -137,13 +137,13 @@ def test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose(spare: St
         spare.up().ok()
 
 
-def test_on_a_terminal_a_backup_is_offered_and_a_wrong_name_keeps_the_stack(stack: Stack, tmp_path: Path) -> None:
+def test_on_a_terminal_a_backup_is_offered_and_a_wrong_name_keeps_the_stack(spare: Stack, tmp_path: Path) -> None:
     answers = f"{tmp_path / 'sets'}\nnot its name\n"
-    code, said = on_a_terminal(stack, "destroy", answers)
+    code, said = on_a_terminal(spare, "destroy", answers)
     assert code == 2, said
     assert re.search(r"this deletes \d+ runs and \d.* of artifacts, for good", said), said
     assert "A backup first? Type a folder for it, or nothing for none:" in said
     assert re.search(r"^backup +\S+ in ", said, re.MULTILINE), said
     assert list((tmp_path / "sets" / "sets").glob("*/manifest.json")), "the backup was made"
-    assert f"destroy: {stack.name}: was not confirmed; nothing was touched" in said
-    stack.assert_healthy()
+    assert f"destroy: {spare.name}: was not confirmed; nothing was touched" in said
+    spare.assert_healthy()
