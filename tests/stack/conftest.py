@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 SUITE = Path(__file__).with_name("client_suite.py")
 
-#: Size of an artifact that MLflow's client moves in parts: from 500 MB on. One client in `make test` moves a whole GiB.
-LARGE_MIB = 600
+#: MiB of an artifact that MLflow's client moves in parts: from 500 on. One client in `make test` moves a whole GiB.
+LARGE_MIB = 501
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

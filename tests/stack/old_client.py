@@ -50,7 +50,8 @@ def write(name: str) -> None:
         with mlflow.start_run(run_name="child", nested=True):
             mlflow.log_metric("accuracy", 0.5)
         where: dict[str, Any] = {"name": "model"} if _MAJOR >= 3 else {"artifact_path": "model"}
-        model = pyfunc.log_model(python_model=Adder(), **where)
+        # Given, so that the client does not spend its time on inferring them.
+        model = pyfunc.log_model(python_model=Adder(), pip_requirements=["mlflow"], **where)
     for number in range(30):
         run = client.create_run(experiment, tags={"number": str(number)})
         metrics = [Metric("m", float(step), 1700000000000 + step, step) for step in range(10)]

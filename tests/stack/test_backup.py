@@ -12,8 +12,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
+import mlflow
+import mlflow.artifacts as mlflow_artifacts
+import mlflow.sklearn as mlflow_sklearn
 import pytest
 import requests
 from mlflow_stack_backup.database import LOCK
@@ -27,17 +32,6 @@ from tests.stack.ledger import Entry, Ledger, client, under_load
 from tests.stack.secure import json_of
 
 _NAME = "backed up"
-
-#: Run by a client: has the registered model predict, and gives the SHA-256 of every artifact of a run.
-_READ_BACK = """
-import hashlib, json, pathlib, sys, tempfile
-import mlflow, mlflow.sklearn
-model = mlflow.sklearn.load_model(f"models:/{sys.argv[1]}-model@champion")
-folder = pathlib.Path(mlflow.artifacts.download_artifacts(run_id=sys.argv[2], dst_path=tempfile.mkdtemp()))
-paths = [p for p in folder.rglob("*") if p.is_file()]
-files = {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
-print("\\n" + json.dumps([round(float(model.predict([[10.0]])[0]), 6), files]))
-"""
 
 
 @dataclass
@@ -58,7 +52,7 @@ class Source:
     login: tuple[str, str]
     ledger: Ledger
     run: str
-    read_back: list[Any]
+    read_back: tuple[float, dict[str, str]]
     secrets: list[Any]
     folder: Path
 
@@ -106,23 +100,36 @@ def _session(login: tuple[str, str]) -> requests.Session:
     return session
 
 
-def _as_client(stack: Stack, login: tuple[str, str], work: Path, *arguments: str) -> str:
-    environment = {
+def _variables(stack: Stack, login: tuple[str, str]) -> dict[str, str]:
+    """What a client is told."""
+    return {
         "MLFLOW_TRACKING_URI": stack.tracking_uri,
         "MLFLOW_TRACKING_USERNAME": login[0],
         "MLFLOW_TRACKING_PASSWORD": login[1],
-        "PATH": os.environ["PATH"],
-        "HOME": str(work),
-        "TMPDIR": str(work),
     }
-    command = [sys.executable, "-W", "ignore", *arguments]
+
+
+def _suite(stack: Stack, login: tuple[str, str], work: Path) -> str:
+    """Have a client log of everything something, and give its run."""
+    report = work / "result.json"
+    environment = _variables(stack, login) | {"PATH": os.environ["PATH"], "HOME": str(work), "TMPDIR": str(work)}
+    # An artifact beyond 8 MiB is uploaded in parts, and its ETag is no checksum of it.
+    arguments = ["--json", str(report), "--name", _NAME, "--work", str(work), "--sizes=9"]
+    command = [sys.executable, "-W", "ignore", str(SUITE), *arguments]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return str(json.loads(report.read_text(encoding="utf-8"))["runId"])
 
 
-def _read_back(stack: Stack, login: tuple[str, str], run: str, work: Path) -> list[Any]:
-    return json.loads(_as_client(stack, login, work, "-c", _READ_BACK, _NAME, run).strip().rpartition("\n")[2])
+def _read_back(stack: Stack, login: tuple[str, str], run: str) -> tuple[float, dict[str, str]]:
+    """What the registered model predicts, and the SHA-256 of every artifact of a run."""
+    with patch.dict(os.environ, _variables(stack, login)), TemporaryDirectory() as target:
+        mlflow.set_tracking_uri(stack.tracking_uri)
+        model: Any = mlflow_sklearn.load_model(f"models:/{_NAME}-model@champion")
+        folder = Path(mlflow_artifacts.download_artifacts(run_id=run, dst_path=target))
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        digests = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        return round(float(model.predict([[10.0]])[0]), 6), digests
 
 
 @pytest.fixture(scope="module")
@@ -138,18 +145,14 @@ def source(checkout: Checkout, tag: str, work: Path) -> Iterator[Source]:
     try:
         stack.up().ok()
         ada = _user(stack, "ada")
-        report = work / "result.json"
-        # An artifact beyond 8 MiB is uploaded in parts, and its ETag is no checksum of it.
-        suite = [str(SUITE), "--json", str(report), "--name", _NAME, "--work", str(work), "--sizes=9"]
-        _as_client(stack, ada, work, *suite)
-        run = str(json.loads(report.read_text(encoding="utf-8"))["runId"])
+        run = _suite(stack, ada, work)
         admin = _session(("admin", stack.credentials()["mlflowAdminPassword"]))
         secrets = encrypted.make(
             stack, lambda path, body: json_of(admin.post(stack.tracking_uri + path, json=body, timeout=30))
         )
         ledger = Ledger(stack.tracking_uri, session=_session(ada))
         ledger.log(3)
-        yield Source(stack, ada, ledger, run, _read_back(stack, ada, run, work), secrets, work / "sets")
+        yield Source(stack, ada, ledger, run, _read_back(stack, ada, run), secrets, work / "sets")
     finally:
         stack.destroy()
 
@@ -442,7 +445,7 @@ def test_a_backup_waits_until_a_job_that_removes_things_has_ended(backups: Backu
 
 
 def test_everything_is_there_on_a_fresh_stack_with_other_credentials(
-    backups: Backups, tag: str, work: Path, tmp_path: Path
+    backups: Backups, tag: str, tmp_path: Path
 ) -> None:
     source = backups.source
     key = tmp_path / "key"
@@ -469,7 +472,7 @@ def test_everything_is_there_on_a_fresh_stack_with_other_credentials(
         assert [
             run for run in source.ledger.missing() if run.partition(":")[0] in {e.run for e in backups.before}
         ] == []
-        assert _read_back(elsewhere, source.login, source.run, work) == source.read_back, "the model and the artifacts"
+        assert _read_back(elsewhere, source.login, source.run) == source.read_back, "the model and the artifacts"
         assert encrypted.decrypted(elsewhere) == source.secrets
         assert source.overwrite("anew") == "as the older backup has it"
         source.ledger.log()

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
+import mlflow
 import pytest
 import requests
 
 from components.settings import DEFAULT_MLFLOW_VERSION
 from tests import older_postgres
+from tests.stack import old_client
 from tests.stack.harness import Checkout, Stack, deployed, execute
 from tests.stack.ledger import Ledger
 from toolchain import paths
@@ -25,7 +24,7 @@ from toolchain.images import machine, packages
 OLD = "3.10.1"
 #: Of MLflow 2. Its first versions can't serve a stack: 2.0.1 and 2.3.2 lack what the image's own server builds upon.
 OLDEST = ("2.22.5",)
-_CLIENT = Path(__file__).with_name("old_client.py")
+_CLIENT = Path(old_client.__file__)
 
 #: A table that a migration between the two versions makes; where it is there already, that migration fails, after
 #: others have gone well.
@@ -148,7 +147,7 @@ def test_a_version_that_the_schema_is_too_new_for_is_refused_before_anything_is_
 
 
 def test_where_postgresql_cannot_load_its_data_the_old_one_serves_it(old: Stack) -> None:
-    before = _read(_client_here(old))
+    before = _read_here(old)
     _sql(old, "CREATE VIEW spoil AS SELECT buffers_backend FROM pg_stat_bgwriter")  # 17 and later have no such column
     image = old.settings["postgresImage"]
     old.forget("postgresImage")
@@ -160,11 +159,11 @@ def test_where_postgresql_cannot_load_its_data_the_old_one_serves_it(old: Stack)
     assert _sql(old, "SHOW server_version") == packages.POSTGRES_VERSIONS[16]
     old.assert_healthy()
     old.assert_no_changes()
-    assert _read(_client_here(old)) == before
+    assert _read_here(old) == before
 
 
 def test_all_databases_go_to_another_major_of_postgresql(old: Stack) -> None:
-    before, rows = _read(_client_here(old)), _sql(old, "SELECT count(*) FROM metrics")
+    before, rows = _read_here(old), _sql(old, "SELECT count(*) FROM metrics")
     old.forget("postgresImage")
     old.up().ok()
     assert _sql(old, "SHOW server_version") == packages.POSTGRES_VERSIONS[18]
@@ -174,7 +173,7 @@ def test_all_databases_go_to_another_major_of_postgresql(old: Stack) -> None:
     old.assert_healthy()
     old.assert_no_changes()
     old.assert_no_changes(refresh=True)
-    assert _read(_client_here(old)) == before
+    assert _read_here(old) == before
     Ledger(old.tracking_uri).log()
 
 
@@ -233,7 +232,7 @@ def _assert_served(stack: Stack, version: str, written: dict[str, Any]) -> None:
     stack.assert_no_changes()
     assert _version(stack) == version
     assert _databases(stack) == {"mlflow", "postgres"}, "a copy is left"
-    assert _read(_client_here(stack)) == written
+    assert _read_here(stack) == written
 
 
 def _version(stack: Stack) -> str:
@@ -268,18 +267,10 @@ def _client_in_server(stack: Stack, *arguments: str) -> str:
     return printed
 
 
-def _client_here(stack: Stack) -> str:
-    """Run the client on this host: one of the newest version."""
-    done = subprocess.run(
-        [sys.executable, str(_CLIENT), "read"],
-        env={"MLFLOW_TRACKING_URI": stack.tracking_uri, "PATH": os.environ["PATH"], "HOME": "/tmp"},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def _read_here(stack: Stack) -> dict[str, Any]:
+    """All there is, as this process reads it: a client of the newest version."""
+    mlflow.set_tracking_uri(stack.tracking_uri)
+    return json.loads(json.dumps(old_client.read()))
 
 
 def _read(printed: str) -> dict[str, Any]:

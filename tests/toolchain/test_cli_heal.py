@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,7 +62,7 @@ pulumi.export("trackingUri", "http://localhost:1")
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client() -> docker.DockerClient:
     return docker.from_env()
 
@@ -80,9 +81,46 @@ def template(tmp_path_factory: pytest.TempPathFactory, built: Mapping[str, str])
 @pytest.fixture
 def checkout(tmp_path: Path, template: Checkout, client: docker.DockerClient) -> Iterator[Checkout]:
     """A fresh checkout for the test; its objects end with it."""
+    clear(client)
     copy = copied(template, tmp_path / "checkout")
     yield copy
     clear(client)
+
+
+@dataclass
+class Standing:
+    """The checkout whose stack the last test has left up.
+
+    Attributes:
+        checkout: None before the first.
+        failures: How many tests had failed by then: one that failed since may have left anything.
+    """
+
+    checkout: Checkout | None = None
+    failures: int = 0
+
+
+@pytest.fixture(scope="module")
+def kept(client: docker.DockerClient) -> Iterator[Standing]:
+    yield Standing()
+    clear(client)
+
+
+@pytest.fixture
+def standing(
+    request: pytest.FixtureRequest,
+    template: Checkout,
+    kept: Standing,
+    client: docker.DockerClient,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Checkout:
+    """A checkout whose stack is up and expects no changes: that of the test before, which has left it so."""
+    if kept.checkout is None or kept.failures != request.session.testsfailed or not running(client):
+        clear(client)
+        kept.checkout = copied(template, tmp_path_factory.mktemp("standing") / "checkout")
+        up(kept.checkout).ok()
+    kept.failures = request.session.testsfailed
+    return kept.checkout
 
 
 def copied(checkout: Checkout, folder: Path) -> Checkout:
@@ -165,28 +203,26 @@ def test_a_killed_run_can_be_destroyed_straight_away(checkout: Checkout, client:
 
 @pytest.mark.parametrize("removed", ["container", "network too", "volume too"])
 def test_what_was_removed_by_hand_is_made_again_in_one_pass(
-    checkout: Checkout, client: docker.DockerClient, removed: str
+    standing: Checkout, client: docker.DockerClient, removed: str
 ) -> None:
-    up(checkout).ok()
     client.containers.get(NAME).remove(force=True, v=True)
     if removed == "network too":
         client.networks.list(names=[f"mlflow-{STACK}-app"])[0].remove()
     if removed == "volume too":
         client.volumes.get(f"mlflow-{STACK}-server-files").remove()
-    healed = up(checkout).ok()
+    healed = up(standing).ok()
     assert "gone from the Docker host, to be made again" in healed.stderr, healed.text
     assert client.containers.get(NAME).attrs["State"]["Health"]["Status"] == "healthy"
-    settled(checkout)
+    settled(standing)
 
 
 def test_a_volume_with_data_is_replaced_by_an_empty_one_on_purpose_only(
-    checkout: Checkout, client: docker.DockerClient
+    standing: Checkout, client: docker.DockerClient
 ) -> None:
-    up(checkout).ok()
     name = f"mlflow-{STACK}-minio-data"
     client.volumes.get(name).remove()
-    told = checkout.toolchain("doctor", stack=STACK)
-    refused = up(checkout)
+    told = standing.toolchain("doctor", stack=STACK)
+    refused = up(standing)
     assert refused.code == 2, refused.text
     line = f"volume: {name}: is gone from the Docker host, and what was in it with it. mend: put the volume back; or, "
     assert line in refused.stderr, refused.text
@@ -194,40 +230,37 @@ def test_a_volume_with_data_is_replaced_by_an_empty_one_on_purpose_only(
     assert name not in inventory(client, STACK).volumes
     on_purpose = refused.stderr.partition("to go on with an empty one: ")[2].partition(" && make up")[0]
     subprocess.run(on_purpose.split(), check=True)
-    up(checkout).ok()
-    settled(checkout)
+    up(standing).ok()
+    settled(standing)
 
 
-def test_a_container_that_no_stack_made_is_never_removed(checkout: Checkout, client: docker.DockerClient) -> None:
-    up(checkout).ok()
+def test_a_container_that_no_stack_made_is_never_removed(standing: Checkout, client: docker.DockerClient) -> None:
     original = client.containers.get(NAME)
     original.remove(force=True, v=True)
     foreign = client.containers.create(original.attrs["Config"]["Image"], ["sleep", "1"], name=NAME)
     try:
-        refused = up(checkout)
+        refused = up(standing)
         assert refused.code == 2, refused.text
         assert f"mend: docker rm -f {NAME}" in refused.stderr, refused.text
         foreign.reload()
     finally:
         foreign.remove(force=True, v=True)
-    up(checkout).ok()
+    up(standing).ok()
 
 
-def test_one_made_by_hand_in_its_place_gives_way(checkout: Checkout, client: docker.DockerClient) -> None:
-    up(checkout).ok()
+def test_one_made_by_hand_in_its_place_gives_way(standing: Checkout, client: docker.DockerClient) -> None:
     original = client.containers.get(NAME)
     original.remove(force=True, v=True)
     labels = original.labels
     client.containers.create(original.attrs["Config"]["Image"], ["sleep", "1"], name=NAME, labels=labels)
-    up(checkout).ok()
+    up(standing).ok()
     assert client.containers.get(NAME).attrs["State"]["Health"]["Status"] == "healthy"
-    settled(checkout)
+    settled(standing)
 
 
 def test_a_stack_of_the_same_name_in_another_checkout_is_left_alone(
-    checkout: Checkout, template: Checkout, client: docker.DockerClient, tmp_path: Path
+    standing: Checkout, template: Checkout, client: docker.DockerClient, tmp_path: Path
 ) -> None:
-    up(checkout).ok()
     theirs = client.containers.get(NAME).id
     other = copied(template, tmp_path / "other")
     refused = up(other)
@@ -241,18 +274,59 @@ def test_a_stack_of_the_same_name_in_another_checkout_is_left_alone(
     assert client.volumes.get(f"mlflow-{STACK}-server-files")
 
 
-def test_a_stack_that_was_renamed_is_left_as_it_was(checkout: Checkout, client: docker.DockerClient) -> None:
-    up(checkout).ok()
+def test_a_stack_that_was_renamed_is_left_as_it_was(standing: Checkout, client: docker.DockerClient) -> None:
     before = inventory(client, STACK)
-    environment = checkout.pulumi_environment(STACK)
-    checkout.run("pulumi", "stack", "rename", "other", "--stack", STACK, environment=environment).ok()
-    refused = checkout.toolchain("up", stack="other")
+    environment = standing.pulumi_environment(STACK)
+    standing.run("pulumi", "stack", "rename", "other", "--stack", STACK, environment=environment).ok()
+    refused = standing.toolchain("up", stack="other")
     assert refused.code == 2, refused.text
     assert f"mend: pulumi stack rename {STACK} --stack other" in refused.stderr, refused.text
     assert inventory(client, STACK) == before
-    checkout.run("pulumi", "stack", "rename", STACK, "--stack", "other", environment=environment).ok()
-    up(checkout).ok()
-    settled(checkout)
+    standing.run("pulumi", "stack", "rename", STACK, "--stack", "other", environment=environment).ok()
+    up(standing).ok()
+    settled(standing)
+
+
+def test_credentials_of_a_deployed_stack_are_never_made_up(standing: Checkout) -> None:
+    file = standing.root / f"Pulumi.{STACK}.yaml"
+    kept = file.read_text(encoding="utf-8")
+    file.write_text(kept.partition("config:")[0], encoding="utf-8")
+    refused = up(standing)
+    assert refused.code == 2, refused.text
+    assert f"credentials: Pulumi.{STACK}.yaml: holds none, but the stack is deployed" in refused.stderr, refused.text
+    file.write_text(kept, encoding="utf-8")
+    up(standing).ok()
+
+
+def test_destroy_wants_a_yes(standing: Checkout, client: docker.DockerClient) -> None:
+    before = inventory(client, STACK)
+    asked = standing.toolchain("destroy", stack=STACK)
+    assert asked.code == 2, asked.text
+    assert "this deletes" in asked.stderr, "it says what will be lost"
+    assert f"mend: make destroy STACK={STACK} YES=1" in asked.stderr
+    assert inventory(client, STACK) == before
+    standing.make("destroy", f"STACK={STACK}", "YES=1").ok()
+    assert inventory(client, STACK).is_empty
+    again = standing.toolchain("destroy", "--yes", stack=STACK).ok()
+    assert "nothing of it is there" in again.stderr, again.text
+
+
+def test_a_terminal_is_asked_for_the_name(standing: Checkout, client: docker.DockerClient) -> None:
+    assert answer(standing, "y") == 2, "a mere yes is not the name"
+    assert running(client)
+    assert answer(standing, STACK) == 0
+    assert inventory(client, STACK).is_empty
+
+
+def answer(checkout: Checkout, text: str) -> int:
+    """Run `destroy` on a terminal and type something; its exit code."""
+    ours, theirs = os.openpty()
+    os.write(ours, f"{text}\n".encode())
+    command = ["./mlflow-stack", "destroy", "--stack", STACK]
+    done = subprocess.run(command, cwd=checkout.root, env=checkout.environment, stdin=theirs, check=False, timeout=120)
+    os.close(theirs)
+    os.close(ours)
+    return done.returncode
 
 
 def test_exit_codes_tell_a_refusal_from_a_failure(checkout: Checkout, client: docker.DockerClient) -> None:
@@ -271,7 +345,7 @@ def test_exit_codes_tell_a_refusal_from_a_failure(checkout: Checkout, client: do
 def test_a_request_to_end_is_handed_on_and_leaves_things_in_order(
     checkout: Checkout, client: docker.DockerClient
 ) -> None:
-    working = begin(checkout, late=8)
+    working = begin(checkout, late=4)
     wait_until(lambda: running(client), "the container runs", 120)
     os.kill(working.pid, signal.SIGTERM)  # the shell script became the command
     said = working.communicate(timeout=120)[0]
@@ -313,51 +387,6 @@ def test_status_logs_and_doctor_tell_what_there_is(checkout: Checkout, client: d
     healed = up(checkout).ok()
     assert "starting what was stopped: server" in healed.stderr, healed.text
     assert checkout.toolchain("status", stack=STACK).code == 0
-
-
-def test_credentials_of_a_deployed_stack_are_never_made_up(checkout: Checkout) -> None:
-    up(checkout).ok()
-    file = checkout.root / f"Pulumi.{STACK}.yaml"
-    kept = file.read_text(encoding="utf-8")
-    file.write_text(kept.partition("config:")[0], encoding="utf-8")
-    refused = up(checkout)
-    assert refused.code == 2, refused.text
-    assert f"credentials: Pulumi.{STACK}.yaml: holds none, but the stack is deployed" in refused.stderr, refused.text
-    file.write_text(kept, encoding="utf-8")
-    up(checkout).ok()
-
-
-def test_destroy_wants_a_yes(checkout: Checkout, client: docker.DockerClient) -> None:
-    up(checkout).ok()
-    before = inventory(client, STACK)
-    asked = checkout.toolchain("destroy", stack=STACK)
-    assert asked.code == 2, asked.text
-    assert "this deletes" in asked.stderr, "it says what will be lost"
-    assert f"mend: make destroy STACK={STACK} YES=1" in asked.stderr
-    assert inventory(client, STACK) == before
-    checkout.make("destroy", f"STACK={STACK}", "YES=1").ok()
-    assert inventory(client, STACK).is_empty
-    again = checkout.toolchain("destroy", "--yes", stack=STACK).ok()
-    assert "nothing of it is there" in again.stderr, again.text
-
-
-def test_a_terminal_is_asked_for_the_name(checkout: Checkout, client: docker.DockerClient) -> None:
-    up(checkout).ok()
-    assert answer(checkout, "y") == 2, "a mere yes is not the name"
-    assert running(client)
-    assert answer(checkout, STACK) == 0
-    assert inventory(client, STACK).is_empty
-
-
-def answer(checkout: Checkout, text: str) -> int:
-    """Run `destroy` on a terminal and type something; its exit code."""
-    ours, theirs = os.openpty()
-    os.write(ours, f"{text}\n".encode())
-    command = ["./mlflow-stack", "destroy", "--stack", STACK]
-    done = subprocess.run(command, cwd=checkout.root, env=checkout.environment, stdin=theirs, check=False, timeout=120)
-    os.close(theirs)
-    os.close(ours)
-    return done.returncode
 
 
 def lock(checkout: Checkout, pid: int, host: str, when: datetime) -> Path:
