@@ -3,7 +3,7 @@
 Places, each with a collector: `docker inspect` of every container and image, `docker history` of every image,
 arguments and environment of every process on this host (those in containers are among them), every container's
 log and the files under its /tmp, the files that the commands keep in the project, the exported state and the
-state's own files with their history, and what the commands printed.
+state's own files with their history, what Pulumi logs of its runs, and what the commands printed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote, quote_plus
 
 import docker
@@ -165,6 +166,17 @@ def exported_state(stack: Stack) -> Iterator[Place]:
         yield Place(f"pulumi {' '.join(arguments)}", stack.pulumi(*arguments, record=False).ok().stdout.encode())
 
 
+def logs_of_pulumi(stack: Stack) -> Iterator[Place]:
+    """What Pulumi logs of its runs by itself, in its home: compressed, or encrypted where it knows by what."""
+    with TemporaryDirectory() as home:
+        for arguments in (("preview",), ("stack", "export"), ("stack", "output", "--show-secrets"), ("config",)):
+            stack.pulumi(*arguments, record=False, environment={"PULUMI_HOME": home}).ok()
+        for path in sorted(Path(home, "logs").iterdir()):
+            content = path.read_bytes()
+            is_compressed = content.startswith(b"\x1f\x8b")
+            yield Place(f"pulumi's log {path.name}", gzip.decompress(content) if is_compressed else content)
+
+
 def printed(stack: Stack) -> Iterator[Place]:
     """What the project's commands printed so far."""
     yield Place("what the commands printed", stack.checkout.transcript.read_bytes())
@@ -177,6 +189,7 @@ COLLECTORS: dict[str, Callable[[Stack], Iterator[Place]]] = {
     "containers": lambda stack: container_logs(stack.client, stack.name),
     "project": project_files,
     "state": exported_state,
+    "logs of pulumi": logs_of_pulumi,
     "printed": printed,
 }
 

@@ -52,7 +52,8 @@ def test_every_kind_of_place_was_read(used_stack: Stack) -> None:
     # An image is read once, under one of the tags that it may have.
     tags = docker.from_env().images.get(used_stack.outputs["images"]["server"]).tags
     assert any(f"docker history {tag}" in names for tag in tags), f"the history of none of {tags} was read"
-    for part in ("/cmdline", "/environ", ".local/state/.pulumi/stacks/", ".local/state/.pulumi/history/"):
+    state = ".local/state/.pulumi"
+    for part in ("/cmdline", "/environ", f"{state}/stacks/", f"{state}/history/", "pulumi's log "):
         assert any(part in name for name in names), f"no place with {part} was read"
 
 
