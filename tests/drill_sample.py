@@ -17,8 +17,11 @@ def drawn(kinds: Iterable[str], count: int, seed: str) -> frozenset[str]:
 
 
 def left_out(items: Sequence[pytest.Item], count: int, seed: str) -> list[pytest.Item]:
-    """The drills that are not of so many kinds; a kind is a test, whatever its parameters."""
-    drills = [item for item in items if "random_drill" in getattr(item, "fixturenames", ())]
+    """The drills that are not of so many kinds; a kind is a test, whatever its parameters.
+
+    What takes minutes is left alone: only `make soak` runs it.
+    """
+    drills = [item for item in items if _fixtures(item) & {"random_drill", "takes_minutes"} == {"random_drill"}]
     chosen = drawn(map(_kind, drills), count, seed)
     return [item for item in drills if _kind(item) not in chosen]
 
@@ -27,6 +30,10 @@ def commit(repository: Path) -> str:
     """The commit that is checked out; empty where there is none."""
     asked = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
     return subprocess.run(asked, cwd=repository, check=False, capture_output=True, text=True).stdout.strip()
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
 
 
 def _kind(item: pytest.Item) -> str:
