@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from toolchain import attached, environment, paths, providers, pulumi_cli
+from toolchain import attached, environment, paths, providers, pulumi_cli, state_files
 from toolchain.errors import FailedError, RefusedError
+from toolchain.say import say
 
 PROJECT: Final = "mlflow-stack"
 
@@ -121,7 +122,7 @@ def check_name(stack: str) -> None:
 
 
 def open_session(stack: str, cli: pulumi_cli.Cli | None = None) -> Session:
-    """Have the CLI and the plugins, and give a session on a stack.
+    """Have the CLI and the plugins, and give a session on a stack, of whose state all files can be read.
 
     Raises:
         RefusedError: The name can't be a stack's, or a forced way is closed.
@@ -129,4 +130,19 @@ def open_session(stack: str, cli: pulumi_cli.Cli | None = None) -> Session:
     """
     check_name(stack)
     cli = cli or pulumi_cli.ensure()
-    return Session(stack, cli, providers.choose(cli))
+    session = Session(stack, cli, providers.choose(cli))
+    mend_state(session)
+    return session
+
+
+def half_written(session: Session) -> list[Path]:
+    """Files of the state that a killed run left half written; none of a backend that is not in a folder."""
+    folder = environment.state_folder()
+    return state_files.half_written(folder, PROJECT, session.name) if folder else []
+
+
+def mend_state(session: Session) -> None:
+    """Remove what a killed run left half written of the state, without which Pulumi can read the rest."""
+    for path in half_written(session):
+        path.unlink(missing_ok=True)
+        say(f"  state: {path.name}, which a killed run left half written, was removed")

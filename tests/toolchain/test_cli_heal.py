@@ -287,6 +287,29 @@ def test_a_stack_that_was_renamed_is_left_as_it_was(standing: Checkout, client: 
     settled(standing)
 
 
+@pytest.mark.parametrize(
+    ("file", "plainly"),
+    [
+        (f"stacks/mlflow-stack/{STACK}.json.attrs", "failed to load checkpoint: EOF"),
+        (f"locks/organization/mlflow-stack/{STACK}/1.json.2.tmp", "unexpected end of JSON input"),
+    ],
+    ids=["what is noted of the state", "a lock"],
+)
+def test_what_a_killed_run_left_half_written_is_told_and_removed(standing: Checkout, file: str, plainly: str) -> None:
+    environment = standing.pulumi_environment(STACK)
+    path = standing.root / ".local" / "state" / ".pulumi" / file
+    path.write_bytes(b"")
+    up_plainly = ("pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK)
+    failed = standing.run(*up_plainly, environment=environment)
+    assert failed.code != 0, failed.text
+    assert plainly in failed.stdout + failed.stderr, failed.text
+    told = standing.toolchain("doctor", stack=STACK)
+    assert f"{path.name}: was left half written by a killed run. mend: make up STACK={STACK}" in told.stdout, told.text
+    mended = up(standing).ok()
+    assert f"state: {path.name}, which a killed run left half written, was removed" in mended.stderr, mended.text
+    settled(standing)
+
+
 def test_credentials_of_a_deployed_stack_are_never_made_up(standing: Checkout) -> None:
     file = standing.root / f"Pulumi.{STACK}.yaml"
     kept = file.read_text(encoding="utf-8")

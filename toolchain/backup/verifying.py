@@ -25,7 +25,7 @@ from toolchain.commands import destroy, init
 from toolchain.docker_objects import Objects
 from toolchain.errors import FailedError
 from toolchain.say import say
-from toolchain.session import PROJECT, Session
+from toolchain.session import PROJECT, Session, mend_state
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -132,6 +132,7 @@ def _sweep(session: Session) -> None:
             except BlockingIOError:
                 continue
             say(f"  an earlier make verify-backup was killed: its stack {made.stack} is taken away first")
+            mend_state(made)
             _take_away(made)
             path.unlink(missing_ok=True)
 

@@ -22,7 +22,7 @@ from toolchain.backup import status as backup_status
 from toolchain.commands import init
 from toolchain.docker_objects import Objects, health, holds_files, is_well, role
 from toolchain.errors import DONE, FAILED, ToolchainError
-from toolchain.session import PROJECT, Session, check_name
+from toolchain.session import PROJECT, Session, check_name, half_written
 
 _LAST_LINES: Final = 3
 
@@ -55,6 +55,13 @@ def _checks(stack: str) -> Iterator[Check]:
         return
     session = Session(stack, cli, plugins)
     yield lambda: _credentials(session)
+    if cut_off := half_written(session):
+        lines = [
+            f"state: {path.name}: was left half written by a killed run. mend: make up STACK={stack}"
+            for path in cut_off
+        ]
+        yield lambda: iter(lines)
+        return
     if not init.exists(session):
         yield lambda: iter([f"stack {stack}: not made yet: there is nothing to look at. mend: make up STACK={stack}"])
         return
