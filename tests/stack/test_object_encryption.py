@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import pytest
 import requests
@@ -44,6 +45,21 @@ def test_objects_are_encrypted_once_it_is_asked_for_and_stay_readable(spare: Sta
     _refused(spare, "objectKey: (hidden): is another one than objects are encrypted with")
     spare.pulumi("config", "set", "--secret", "objectKey", stdin=key).ok()
     assert requests.get(after, timeout=30).text == hidden
+
+
+def test_encrypted_objects_are_backed_up_and_restored_into_a_stack_that_encrypts(spare: Stack, tmp_path: Path) -> None:
+    spare.configure(objectEncryption="true")
+    spare.up().ok()
+    content = f"restored{uuid.uuid4().hex}"
+    url = _put(spare, content)
+    spare.checkout.toolchain("backup", str(tmp_path / "sets"), stack=spare.name).ok()
+    requests.delete(url, timeout=30).raise_for_status()
+    assert not requests.get(url, timeout=30).ok
+    restored = spare.checkout.toolchain("restore", str(tmp_path / "sets"), "--overwrite", stack=spare.name)
+    assert restored.code == 0, restored.text
+    assert requests.get(url, timeout=30).text == content
+    assert not _on_disk(spare, content), "it is encrypted again"
+    spare.assert_no_changes()
 
 
 def _another_key() -> str:
