@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from toolchain import environment
 from toolchain.session import PROJECT, Session
@@ -17,6 +17,14 @@ NETWORK: Final = "docker:index/network:Network"
 VOLUME: Final = "docker:index/volume:Volume"
 IMAGE: Final = "docker:index/image:Image"
 REMOTE_IMAGE: Final = "docker:index/remoteImage:RemoteImage"
+
+#: What stands in place of a secret output, as in what `pulumi stack output` prints.
+HIDDEN: Final = "[secret]"
+
+_STACK: Final = "pulumi:pulumi:Stack"
+
+#: What marks an object in the state as a secret: `SigKey` and `SecretSig` of Pulumi's `sdk/go/common/resource/sig`.
+_SECRET: Final = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,16 @@ class Deployment:
         operations: list[dict[str, Any]] = self.raw.get("pending_operations") or []
         return [Pending(str(entry["type"]), _resource(entry["resource"])) for entry in operations]
 
+    @property
+    def raw_outputs(self) -> Mapping[str, Any]:
+        """The stack's outputs as they are exported; empty before the first deployment."""
+        return next((entry.get("outputs") or {} for entry in self._entries if entry["type"] == _STACK), {})
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs, the secret ones hidden; empty before the first deployment."""
+        return {name: _shown(value) for name, value in self.raw_outputs.items()}
+
     def images(self, *types: str) -> list[str]:
         """The references of its images of some types: `IMAGE`, built here, and `REMOTE_IMAGE`."""
         field = {IMAGE: "imageName", REMOTE_IMAGE: "name"}
@@ -105,6 +123,21 @@ class Deployment:
     @property
     def _entries(self) -> list[Mapping[str, Any]]:
         return list(self.raw.get("resources") or [])
+
+
+def is_secret(value: object) -> bool:
+    """Whether an exported value is an encrypted one."""
+    return isinstance(value, dict) and cast("dict[str, Any]", value).get(_SECRET[0]) == _SECRET[1]
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, list):
+        return [_shown(item) for item in cast("list[Any]", value)]
+    if is_secret(value):
+        return HIDDEN
+    if isinstance(value, dict):
+        return {name: _shown(item) for name, item in cast("dict[str, Any]", value).items()}
+    return value
 
 
 def _detached(entry: Mapping[str, Any], urns: Collection[str]) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 
 #: What the salt's line has encrypted, by which Pulumi tells a right passphrase from a wrong one.
-_PROOF: Final = b"pulumi"
+_PROOF: Final = "pulumi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Passphrase:
         try:
             key = hashlib.pbkdf2_hmac("sha256", passphrase.encode(), b64decode(salt), _ROUNDS, _KEY_BYTES)
             found = cls(key)
-            return found if found._decrypt(proof) == _PROOF else None
+            return found if found.decrypt(proof) == _PROOF else None
         except ValueError:  # a wrong passphrase, or a line that somebody has changed: the CLI says which
             return None
 
@@ -63,10 +63,16 @@ class Passphrase:
         encrypted, tag = self._cipher(nonce).encrypt_and_digest(value.encode())
         return ":".join((_VERSION, b64encode(nonce).decode(), b64encode(encrypted + tag).decode()))
 
-    def _decrypt(self, text: str) -> bytes:
+    def decrypt(self, text: str) -> str:
+        """What was encrypted.
+
+        Raises:
+            ValueError: By another passphrase, in another format, or it was changed.
+        """
         _, nonce, encrypted = text.split(":")
         content = b64decode(encrypted)
-        return self._cipher(b64decode(nonce)).decrypt_and_verify(content[:-_TAG_BYTES], content[-_TAG_BYTES:])
+        cipher = self._cipher(b64decode(nonce))
+        return cipher.decrypt_and_verify(content[:-_TAG_BYTES], content[-_TAG_BYTES:]).decode()
 
     def _cipher(self, nonce: bytes) -> GcmMode:
         from Crypto.Cipher import AES  # noqa: PLC0415 - slow to import, and needed before a first deployment only

@@ -96,14 +96,6 @@ class Session:
         prefix = f"{PROJECT}:"
         return {key.removeprefix(prefix): entry for key, entry in shown.items() if key.startswith(prefix)}
 
-    def outputs(self) -> dict[str, Any]:
-        """The stack's outputs, the secret ones hidden; empty before the first deployment."""
-        result = self.try_("stack", "output", "--json", "--stack", self.stack)
-        if result.returncode:
-            return {}
-        found: dict[str, Any] = json.loads(result.stdout or "{}")
-        return found
-
 
 def check_name(stack: str) -> None:
     """Refuse a name that can't be a stack's.

@@ -69,3 +69,11 @@ def test_what_could_not_be_created_is_taken_over_from_the_event_log(tmp_path: Pa
     assert (taken.id, taken.type, taken.protected) == ("mlflow", inside.BUCKET, True)
     assert state.raw["resources"][1]["provider"] == "q"
     assert inside.adopted(state, [entry]).raw == state.raw, "once only"
+
+
+def test_a_secret_output_is_hidden_wherever_it_stands() -> None:
+    secret = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:a:b"}
+    outputs = {"all": secret, "some": {"id": "mlflow", "keys": [secret, 1]}, "none": True}
+    state = Deployment({"resources": [_entry("pulumi:pulumi:Stack", "mlflow-stack-dev", outputs=outputs)]})
+    assert state.outputs == {"all": "[secret]", "some": {"id": "mlflow", "keys": ["[secret]", 1]}, "none": True}
+    assert Deployment({}).outputs == {}

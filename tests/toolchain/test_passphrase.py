@@ -44,3 +44,11 @@ def test_without_the_right_passphrase_there_is_nothing_to_encrypt_with(environme
 @pytest.mark.parametrize("salt", ["", "v2:" + SALT[3:], "v1:", "v1:x", SALT[:-8], "v1:AAAA" + SALT[7:]])
 def test_what_is_no_salt_of_this_format_is_left_to_pulumi(salt: str) -> None:
     assert Passphrase.of({"encryptionsalt": salt}, {"PULUMI_CONFIG_PASSPHRASE": PASSPHRASE}) is None
+
+
+def test_what_was_encrypted_is_read_with_the_same_passphrase_only() -> None:
+    found = of(PULUMI_CONFIG_PASSPHRASE=PASSPHRASE)
+    assert found is not None
+    assert found.decrypt(found.encrypt("süß: 1")) == "süß: 1"
+    with pytest.raises(ValueError, match="MAC"):
+        Passphrase(bytes(32)).decrypt(found.encrypt("value"))

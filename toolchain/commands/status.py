@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import filterfalse
 from typing import Any
 
-from toolchain import contents, engine, room
+from toolchain import contents, deployment, engine, room
 from toolchain.backup import status as backup_status
 from toolchain.docker_objects import Objects, health, holds_files, is_well, output, role
 from toolchain.errors import DONE, FAILED
@@ -19,7 +19,6 @@ def run(session: Session) -> int:
     """Run the command; its exit code is 1 when something is not well."""
     engine.require()
     objects = Objects(session.name)
-    outputs = session.outputs()
     if not objects.containers:
         print(f"stack {session.stack} is not up. To bring it up: make up STACK={session.stack}")
         return FAILED
@@ -28,7 +27,12 @@ def run(session: Session) -> int:
         image = container.attrs["Config"]["Image"]
         print(f"  {role(container):<16} {health(container):<12} {container.name:<32} {image}")
     rooms = list(room.look(objects))
-    told = (*_versions(objects), *_sizes(objects, rooms), *_addresses(outputs), *_backups(objects))
+    told = (
+        *_versions(objects),
+        *_sizes(objects, rooms),
+        *_addresses(deployment.load(session).outputs),
+        *_backups(objects),
+    )
     for name, text in told:
         print(f"  {name:<16} {text}")
     ill = [container for container in objects.containers if not is_well(container)]

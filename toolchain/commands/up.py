@@ -67,12 +67,12 @@ def _allowed(session: Session) -> int:
 
 def summary(session: Session) -> str:
     """The URLs, where the credentials are, and the first run."""
-    outputs = session.outputs()
+    outputs = deployment.load(session).outputs
     chosen = "" if session.stack == "dev" else f" STACK={session.stack}"
     shell = f'eval "$(make env{chosen})"'
     client: dict[str, str] = outputs.get("clientEnv") or {}
-    exports = " ".join(f"{name}={value}" for name, value in client.items() if value != "[secret]")
-    secrets = [name for name, value in client.items() if value == "[secret]"]
+    exports = " ".join(f"{name}={value}" for name, value in client.items() if value != deployment.HIDDEN)
+    secrets = [name for name, value in client.items() if value == deployment.HIDDEN]
     more = f"\n(and {', '.join(secrets)}, which pulumi stack output clientEnv --show-secrets has)\n" if secrets else ""
     return f"""
 MLflow           {outputs.get("trackingUri")}

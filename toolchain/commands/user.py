@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from components import command
-from toolchain import engine
+from toolchain import deployment, engine
 from toolchain.docker_objects import Objects
 from toolchain.errors import DONE, MEND, REFUSED, FailedError, RefusedError, repeated
 from toolchain.session import Session
@@ -53,7 +53,7 @@ def _summary(session: Session, name: str, password: str, *, reset: bool) -> str:
     done = "has a new password" if reset else "is there"
     return f"""user {name} {done}. The password is shown this once:
 
-    export MLFLOW_TRACKING_URI={session.outputs().get("trackingUri")}
+    export MLFLOW_TRACKING_URI={deployment.load(session).outputs.get("trackingUri")}
     export MLFLOW_TRACKING_USERNAME={name}
     export MLFLOW_TRACKING_PASSWORD={password}
 
