@@ -1,6 +1,6 @@
 """Pulumi's encryption by a passphrase: AES-256-GCM under a key that PBKDF2 makes of the passphrase and a salt.
 
-`pulumi config set --secret` takes one value a time and makes the key anew for each, a quarter of a second of one core.
+`pulumi config set --secret` takes one value at a time and makes the key anew for each, a quarter of a second of a core.
 A stack starts with a dozen of them, so they are encrypted here. The format is version 1 of
 `NewSymmetricCrypterFromPassphrase` and `EncryptValue` in `sdk/go/common/resource/config/crypt.go` of pulumi/pulumi.
 """
@@ -47,8 +47,9 @@ class Passphrase:
         """
         version, _, rest = str(stack_file.get("encryptionsalt", "")).partition(":")
         salt, _, proof = rest.partition(":")
+        provider = str(stack_file.get("secretsprovider", "passphrase"))
         passphrase = _passphrase(environment)
-        if version != _VERSION or passphrase is None:
+        if provider != "passphrase" or version != _VERSION or passphrase is None:
             return None
         try:
             key = hashlib.pbkdf2_hmac("sha256", passphrase.encode(), b64decode(salt), _ROUNDS, _KEY_BYTES)

@@ -46,6 +46,11 @@ def test_what_is_no_salt_of_this_format_is_left_to_pulumi(salt: str) -> None:
     assert Passphrase.of({"encryptionsalt": salt}, {"PULUMI_CONFIG_PASSPHRASE": PASSPHRASE}) is None
 
 
+def test_a_key_of_another_provider_is_left_to_pulumi() -> None:
+    stack_file = {"encryptionsalt": SALT, "secretsprovider": "awskms://alias/mlflow"}
+    assert Passphrase.of(stack_file, {"PULUMI_CONFIG_PASSPHRASE": PASSPHRASE}) is None
+
+
 def test_what_was_encrypted_is_read_with_the_same_passphrase_only() -> None:
     found = of(PULUMI_CONFIG_PASSPHRASE=PASSPHRASE)
     assert found is not None
