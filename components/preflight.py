@@ -38,8 +38,8 @@ from components.upgrade.plan import Plan, decide
 if TYPE_CHECKING:
     from docker import DockerClient
 
-#: Free space in bytes that the builds of the images need at their peak, and that a stack needs to start.
-_BUILD_BYTES = 6 * 1024**3
+#: Free space in bytes that an image needs at the peak of its build, by its name, and that a stack needs to start.
+_BUILD_BYTES = {"mlflow": 2560 * 1024**2, "minio": 3584 * 1024**2}
 _START_BYTES = 512 * 1024**2
 
 #: Seconds that the Docker host may take for one answer, a look at a registry among them.
@@ -429,11 +429,12 @@ def _disk(builds: Sequence[Build], client: DockerClient, info: dict[str, Any]) -
     root = Path(str(info["DockerRootDir"]))
     if not client.api.base_url.startswith("http+docker://") or not root.exists():
         return []  # the daemon's disk is not this machine's
-    to_build = any(not _present(build.reference, client) for build in builds)
-    needed = _BUILD_BYTES if to_build else _START_BYTES
+    # Built at the same time.
+    building = sum(_BUILD_BYTES[build.name] for build in builds if not _present(build.reference, client))
+    needed = max(building, _START_BYTES)
     free = shutil.disk_usage(root).free
     if free >= needed:
         return []
-    purpose = "building the images" if to_build else "starting the stack"
+    purpose = "building the images" if building else "starting the stack"
     wrong = f"{purpose} takes {needed / 1024**3:.1f} GiB"
     return [Problem("disk", f"{free / 1024**3:.1f} GiB free in {root}", wrong, "docker image prune, or a larger disk")]
