@@ -92,7 +92,7 @@ class Deployment:
     @property
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, the secret ones hidden; empty before the first deployment."""
-        return {name: _shown(value) for name, value in self.raw_outputs.items()}
+        return {name: without_secrets(value, lambda _: HIDDEN) for name, value in self.raw_outputs.items()}
 
     def images(self, *types: str) -> list[str]:
         """The references of its images of some types: `IMAGE`, built here, and `REMOTE_IMAGE`."""
@@ -125,19 +125,16 @@ class Deployment:
         return list(self.raw.get("resources") or [])
 
 
-def is_secret(value: object) -> bool:
-    """Whether an exported value is an encrypted one."""
-    return isinstance(value, dict) and cast("dict[str, Any]", value).get(_SECRET[0]) == _SECRET[1]
-
-
-def _shown(value: object) -> object:
+def without_secrets(value: object, instead: Callable[[str], object]) -> object:
+    """An exported value with something in place of each secret in it, which is made of the secret's ciphertext."""
     if isinstance(value, list):
-        return [_shown(item) for item in cast("list[Any]", value)]
-    if is_secret(value):
-        return HIDDEN
-    if isinstance(value, dict):
-        return {name: _shown(item) for name, item in cast("dict[str, Any]", value).items()}
-    return value
+        return [without_secrets(item, instead) for item in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    fields = cast("dict[str, Any]", value)
+    if fields.get(_SECRET[0]) == _SECRET[1]:
+        return instead(str(fields.get("ciphertext", "")))
+    return {name: without_secrets(item, instead) for name, item in fields.items()}
 
 
 def _detached(entry: Mapping[str, Any], urns: Collection[str]) -> Mapping[str, Any]:
@@ -177,21 +174,23 @@ def load(session: Session) -> Deployment:
     """
     folder = environment.state_folder()
     if folder is not None:
-        return Deployment(_from_file(folder / ".pulumi" / "stacks" / PROJECT / f"{session.name}.json"))
+        return from_folder(folder, session.name)
     exported: dict[str, Any] = json.loads(session.ask("stack", "export", "--stack", session.stack))
     return Deployment(exported.get("deployment") or {})
 
 
-def _from_file(path: Path) -> Mapping[str, Any]:
+def from_folder(folder: Path, name: str) -> Deployment:
+    """Read the state of a stack from the folder of a file backend; empty where there is none."""
+    path = folder / ".pulumi" / "stacks" / PROJECT / f"{name}.json"
     zipped = path.with_name(f"{path.name}.gz")
     if path.exists():
         text = path.read_text(encoding="utf-8")
     elif zipped.exists():
         text = gzip.decompress(zipped.read_bytes()).decode()
     else:
-        return {}
+        return Deployment({})
     checkpoint: dict[str, Any] = json.loads(text).get("checkpoint") or {}
-    return checkpoint.get("latest") or {}
+    return Deployment(checkpoint.get("latest") or {})
 
 
 def store(session: Session, deployment: Deployment) -> None:

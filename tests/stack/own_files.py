@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
-from toolchain.deployment import Deployment, is_secret
+from toolchain import deployment
 from toolchain.passphrase import Passphrase
 from toolchain.session import PROJECT
 
@@ -22,13 +23,12 @@ def outputs(root: Path, name: str) -> dict[str, Any] | None:
         root: The checkout.
         name: The stack's.
     """
-    state = root / ".local" / "state" / ".pulumi" / "stacks" / PROJECT / f"{name}.json"
     decrypt = _decrypter(root, name)
-    if decrypt is None or not state.exists():
+    found = deployment.from_folder(root / ".local" / "state", name).raw_outputs
+    if decrypt is None or not found:
         return None
-    checkpoint: dict[str, Any] = json.loads(state.read_text(encoding="utf-8")).get("checkpoint") or {}
-    found = Deployment(checkpoint.get("latest") or {}).raw_outputs
-    return {key: _plain(value, decrypt) for key, value in found.items()}
+    plain = partial(_plain, decrypt)
+    return {key: deployment.without_secrets(value, plain) for key, value in found.items()}
 
 
 def credentials(root: Path, name: str) -> dict[str, str] | None:
@@ -62,11 +62,5 @@ def _passphrase(salt: str, passphrase: str) -> Passphrase | None:
     return Passphrase.of({"encryptionsalt": salt}, {"PULUMI_CONFIG_PASSPHRASE": passphrase.strip()})
 
 
-def _plain(value: Any, decrypt: Callable[[str], str]) -> Any:
-    if isinstance(value, list):
-        return [_plain(item, decrypt) for item in cast("list[Any]", value)]
-    if is_secret(value):
-        return _plain(json.loads(decrypt(str(value["ciphertext"]))), decrypt)
-    if isinstance(value, Mapping):
-        return {key: _plain(item, decrypt) for key, item in cast("Mapping[str, Any]", value).items()}
-    return value
+def _plain(decrypt: Callable[[str], str], ciphertext: str) -> object:
+    return json.loads(decrypt(ciphertext))
