@@ -36,8 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Say by what the kinds of drills were drawn, if they were."""
     count: int | None = config.getoption("--drill-kinds")
-    seed = drill_sample.commit(config.rootpath)
-    return None if count is None else f"random drills: {count} kinds, drawn by commit {seed or '(none)'}"
+    if count is None:
+        return None
+    return f"random drills: {count} kinds, drawn by commit {drill_sample.commit(config.rootpath) or '(none)'}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
