@@ -79,6 +79,7 @@ def project(cli: Path, tmp_path: Path) -> Project:
         "PULUMI_BACKEND_URL": f"file://{tmp_path}/state",
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
     made.describe()
     made.ok("stack", "init", "try")

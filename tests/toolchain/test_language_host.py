@@ -15,6 +15,7 @@ import pytest
 
 from tests.toolchain.projects import Project, cli, project
 from toolchain import paths
+from toolchain.language import debugging
 
 __all__ = ["cli", "project"]  # fixtures
 
@@ -90,6 +91,73 @@ def test_a_failure_inside_an_apply_fails_the_run(project: Project) -> None:
     failed = project.up()
     assert failed.returncode != 0
     assert "ZeroDivisionError" in failed.stdout
+
+
+def test_a_failure_is_told_before_what_takes_longer_is_over(project: Project) -> None:
+    project.write(
+        "__main__.py",
+        """
+        import asyncio
+        import pulumi
+        pulumi.Output.from_input(asyncio.sleep(300))
+        pulumi.Output.from_input(asyncio.sleep(0.1)).apply(lambda _: 1 / 0)
+        """,
+    )
+    before = time.monotonic()
+    failed = project.up()
+    assert "ZeroDivisionError" in failed.stdout
+    assert time.monotonic() - before < 60
+
+
+def test_outputs_that_come_from_other_outputs_are_waited_for(project: Project) -> None:
+    project.write(
+        "__main__.py",
+        """
+        import asyncio
+        import pulumi
+        async def later(depth):
+            await asyncio.sleep(0.05)
+            pulumi.Output.from_input(later(depth - 1)) if depth else print("the last one")
+        pulumi.Output.from_input(later(5))
+        """,
+    )
+    done = project.up()
+    assert "the last one" in done.stdout, done.stdout + done.stderr
+
+
+def test_what_a_program_tells_for_debugging_is_shown_to_who_asks_for_it(
+    project: Project,
+) -> None:
+    project.write("__main__.py", "import pulumi\npulumi.log.debug('told to who asks')\n")
+    project.environment["PULUMI_DEBUG_COMMANDS"] = "true"  # for --event-log
+    preview = ["preview", "--stack", "try", "--event-log", str(project.folder / "events.json")]
+    assert "told to who asks" not in project.ok(*preview)
+    assert "told to who asks" not in (project.folder / "events.json").read_text(), "handed on to nobody"
+    assert "told to who asks" in project.ok(*preview, "--debug")
+    project.environment["PULUMI_OPTION_DEBUG"] = "true"
+    assert "told to who asks" in project.ok(*preview)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["up", "--yes"], False),
+        (["preview", "--diff", "-C", "/dev", "--stack", "dev"], False),
+        (["up", "--debug"], True),
+        (["up", "-yd"], True),
+        (["-v=9", "up"], True),
+        (["up", "--logtostderr"], True),
+    ],
+)
+def test_an_engine_says_in_its_arguments_whether_it_shows_debugging(arguments: list[str], *, asked: bool) -> None:
+    command = ["/bin/sh", "-c", "echo there; read line", "pulumi", *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as engine:
+        try:
+            assert engine.stdout is not None
+            engine.stdout.readline()
+            assert debugging.asked(engine.pid) is asked
+        finally:
+            engine.communicate(b"\n")
 
 
 def test_a_program_that_is_not_there_is_an_error(project: Project) -> None:

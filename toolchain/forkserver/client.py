@@ -1,20 +1,22 @@
 """Be one of the engine's processes: ask its fork server to fork one, or, where there is none, run it here.
 
-Run by its path, as `python -I -S client.py KIND [ARGUMENT …]`: without the packages Python starts in ten milliseconds.
-It stays as long as the fork does, gives it the signals that the engine sends, and ends with its exit code.
+Run by its path, as `python -I -S client.py KIND [ARGUMENT …]`: without the packages Python starts in ten milliseconds,
+and the modules behind `signal` and `socket` do without `enum` and `typing`, which would take ten more. It stays as long
+as the fork does, gives it the signals that the engine sends, and ends with its exit code.
 """
 
 from __future__ import annotations
 
+import _signal  # pyright: ignore[reportMissingImports] - built in, and without stubs
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, Final
 
+TYPE_CHECKING = False  # as in typing, for those who read types
 if TYPE_CHECKING:
-    import socket
+    import _socket
+    from typing import Final
 
-signal.signal(signal.SIGINT, lambda *_: os._exit(0))  # an engine that changed its mind while this starts
+_signal.signal(_signal.SIGINT, lambda *_: os._exit(0))  # an engine that changed its mind while this starts
 
 #: Kind of the language host; every other one is a provider plugin.
 LANGUAGE: Final = "language"
@@ -41,21 +43,22 @@ def through(folder: int, name: str) -> str:
     return f"/proc/self/fd/{folder}/{name}"
 
 
-def _asked(kind: str, arguments: list[str]) -> socket.socket | None:
+def _asked(kind: str, arguments: list[str]) -> _socket.socket | None:
     """The connection to the process that was forked for us; None where nobody does that."""
     name = socket_name(os.getppid())
     if not os.path.exists(f"{FOLDER}/{name}"):  # noqa: PTH110 - pathlib takes longer to import than all of this
         return None
-    import marshal  # noqa: PLC0415 - as the next one, not needed where there is no server
-    import socket  # noqa: PLC0415
+    import _socket  # noqa: PLC0415 - as the next one, not needed where there is no server
+    import marshal  # noqa: PLC0415
 
     request = marshal.dumps((kind, arguments, os.getcwd(), dict(os.environ)))  # noqa: PTH109 - as above
     folder = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY)
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
     connection.settimeout(_READY_WITHIN)
     try:
         connection.connect(through(folder, name))
-        socket.send_fds(connection, [len(request).to_bytes(4, "big")], [0, 1, 2])
+        connection.sendmsg([len(request).to_bytes(4, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
         connection.sendall(request)
         if connection.recv(1) == FORKED:
             connection.settimeout(None)
@@ -68,15 +71,15 @@ def _asked(kind: str, arguments: list[str]) -> socket.socket | None:
     return None
 
 
-def _stay(connection: socket.socket) -> int:
+def _stay(connection: _socket.socket) -> int:
     import select  # noqa: PLC0415 - see above
 
     # A signal writes its own number into the pipe, whatever this process is just doing.
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+    _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (_signal.SIGINT, _signal.SIGTERM):
+        _signal.signal(number, lambda *_: None)
     while connection not in select.select([connection, reader], [], [])[0]:
         try:
             connection.sendall(os.read(reader, 16))

@@ -72,7 +72,7 @@ def begin() -> None:
         os.setsid()  # the engine ends the language host with its whole group
         _silence()
         with suppress(Exception):  # whoever asks imports it by himself then, and tells what is wrong
-            _Server(watched, listener).serve()
+            _Server(engine, watched, listener).serve()
         Path(FOLDER, socket_name(engine)).unlink(missing_ok=True)
     finally:
         os._exit(0)
@@ -145,6 +145,7 @@ class _Forked:
 
 @dataclass
 class _Server:
+    engine: int
     watched: int
     listener: socket.socket
     forked: list[_Forked] = field(default_factory=list[_Forked])
@@ -188,7 +189,7 @@ class _Server:
         if pid == 0:
             selector.close()
             self._leave(client)
-            _become(request)
+            _become(request, self.engine)
         request.close()
         process = _Forked(pid, os.pidfd_open(pid), client)
         self.forked.append(process)
@@ -284,7 +285,7 @@ def _parts(client: socket.socket, size: int) -> Iterator[bytes]:
         yield part
 
 
-def _become(request: _Request) -> NoReturn:
+def _become(request: _Request, engine: int) -> NoReturn:
     """In a fork: be what the client was started as."""
     try:
         signal.signal(signal.SIGINT, lambda *_: os._exit(0))  # until it has a handler of its own
@@ -301,7 +302,7 @@ def _become(request: _Request) -> NoReturn:
             sys.path.remove(ROOT)  # the host's own folder is none of its programs' affair
             for stream in (sys.stdout, sys.stderr):
                 stream.reconfigure(write_through=True)  # pyright: ignore[reportAttributeAccessIssue] - a text file
-            host.main()
+            host.main(engine)
         else:
             gc.enable()
             importlib.import_module(KINDS[request.kind])

@@ -24,4 +24,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == [program.ALONE]:
         sys.exit(program.main())
     server.begin()
-    host.main()
+    host.main(os.getppid())

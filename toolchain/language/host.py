@@ -22,7 +22,7 @@ from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, plugin_pb2
 from pulumi.runtime.proto.language_pb2_grpc import add_LanguageRuntimeServicer_to_server
 
-from toolchain.language import interpreter, program
+from toolchain.language import debugging, interpreter, program
 from toolchain.stopping import Stopping
 
 _ANALYZER: Final = "analyzer"
@@ -31,9 +31,10 @@ _ANALYZER: Final = "analyzer"
 class LanguageHost(LanguageRuntimeServicer):
     """What the engine of Pulumi 3.259 asks of a language in order to deploy."""
 
-    def __init__(self, engine: str) -> None:
-        """Take the engine's address."""
+    def __init__(self, engine: str, *, debug: bool = True) -> None:
+        """Take the engine's address, and whether it is told what a program says for debugging."""
         self._engine = engine
+        self._debug = debug
         self._ran = threading.Lock()
         self._children: set[subprocess.Popen[bytes]] = set()
 
@@ -118,8 +119,8 @@ class LanguageHost(LanguageRuntimeServicer):
         """Run a program: in this process when it is on the same Python and the first, else in one of its own."""
         python = self._python(request.info, context)
         if interpreter.is_this(python) and self._ran.acquire(blocking=False):
-            return program.run(request, self._engine)
-        return program.run_apart(python, request, self._engine)
+            return program.run(request, self._engine, debug=self._debug)
+        return program.run_apart(python, request, self._engine, debug=self._debug)
 
     def RunPlugin(  # noqa: N802
         self, request: language_pb2.RunPluginRequest, context: grpc.ServicerContext
@@ -194,10 +195,14 @@ def _output(process: subprocess.Popen[bytes]) -> Iterator[language_pb2.RunPlugin
             yield chunk
 
 
-def main() -> None:
-    """Serve until the engine says stop or is gone."""
+def main(engine: int) -> None:
+    """Serve until the engine says stop or is gone.
+
+    Args:
+        engine: Its process id.
+    """
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    host = LanguageHost(arguments[-1] if arguments else "")
+    host = LanguageHost(arguments[-1] if arguments else "", debug=debugging.asked(engine))
     server = grpc.server(ThreadPoolExecutor(max_workers=16), options=program.MESSAGE_LIMITS)
     add_LanguageRuntimeServicer_to_server(host, server)
     port = server.add_insecure_port("127.0.0.1:0")
