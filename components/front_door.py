@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-import pulumi
 
 from components.naming import FILES_PATH, TRACKING_SERVER_ALIAS, Naming
-from components.service import File
 from components.settings import Settings
 
 #: Port of the gateway inside its container, and so on the front network.
 PORT = 5000
 
-_GATEWAY = Path(__file__).parent.parent / "images" / "gateway"
 _LOOPBACK = "127.0.0.1"
 #: Bind addresses that stand for every address of the host: a client needs one it can go to.
 _EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
@@ -68,26 +62,3 @@ class FrontDoor:
         if self.settings.acme_ca_file:
             found["ACME_TRUSTED_ROOTS"] = f"trusted_roots {FILES_PATH}/acme-ca.pem"
         return found
-
-    @property
-    def files(self) -> Mapping[str, File]:
-        """The gateway's configuration, and the certificate that the user brings."""
-        folder = _GATEWAY / "tls" / ("https" if self.is_https else "off")
-        found = {
-            "Caddyfile": _GATEWAY / "Caddyfile",
-            "listener.caddyfile": folder / "listener.caddyfile",
-            "site.caddyfile": folder / "site.caddyfile",
-        }
-        if self.is_https:
-            found["certificate.caddyfile"] = folder / f"{self.settings.tls}.caddyfile"
-        for name, path in (
-            ("certificate.pem", self.settings.tls_cert_file),
-            ("acme-ca.pem", self.settings.acme_ca_file),
-        ):
-            if path:
-                found[name] = Path(path)
-        files = {name: File(path.read_text(encoding="utf-8")) for name, path in found.items()}
-        if self.settings.tls_key_file:
-            key = Path(self.settings.tls_key_file).read_text(encoding="utf-8")
-            files["certificate-key.pem"] = File(pulumi.Output.secret(key))
-        return files

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi
 import pulumi_docker as docker
@@ -11,9 +12,10 @@ import pulumi_docker as docker
 from components import labels
 from components.front_door import PORT, FrontDoor
 from components.naming import ARTIFACT_STORE_ALIAS, FILES_PATH, Naming
-from components.service import DATA_VOLUME_IS_KEPT, PublishedPort, ServiceArgs, service_container
+from components.service import DATA_VOLUME_IS_KEPT, File, PublishedPort, ServiceArgs, service_container
 
 GATEWAY_UID = 10003
+_IMAGE = Path(__file__).parent.parent / "images" / "gateway"
 _MEMORY_MB = 256
 _HEALTH_PORT = 5080
 
@@ -78,7 +80,7 @@ class Gateway(pulumi.ComponentResource):
                     "XDG_DATA_HOME": _DATA_PATH,
                     **args.door.environment,
                 },
-                files=args.door.files,
+                files=_files(args.door),
                 ports=[PublishedPort(PORT, settings.mlflow_port, settings.bind_address)],
                 volumes={_DATA_PATH: data.name},
                 tmpfs={},
@@ -96,3 +98,27 @@ class Gateway(pulumi.ComponentResource):
     def container(self) -> docker.Container:
         """The running gateway."""
         return self._container
+
+
+def _files(door: FrontDoor) -> Mapping[str, File]:
+    """Its configuration, and the certificate that the user brings."""
+    settings = door.settings
+    folder = _IMAGE / "tls" / ("https" if door.is_https else "off")
+    found = {
+        "Caddyfile": _IMAGE / "Caddyfile",
+        "listener.caddyfile": folder / "listener.caddyfile",
+        "site.caddyfile": folder / "site.caddyfile",
+    }
+    if door.is_https:
+        found["certificate.caddyfile"] = folder / f"{settings.tls}.caddyfile"
+    for name, path in (
+        ("certificate.pem", settings.tls_cert_file),
+        ("acme-ca.pem", settings.acme_ca_file),
+    ):
+        if path:
+            found[name] = Path(path)
+    files = {name: File(path.read_text(encoding="utf-8")) for name, path in found.items()}
+    if settings.tls_key_file:
+        key = Path(settings.tls_key_file).read_text(encoding="utf-8")
+        files["certificate-key.pem"] = File(pulumi.Output.secret(key))
+    return files

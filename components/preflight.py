@@ -19,8 +19,8 @@ from pydantic.alias_generators import to_camel, to_snake
 
 from components import backup_place, in_use
 from components.backup import BACKUP_UID
+from components.builds import PROJECT_DIR, BaseImages, Build, base_images, minio_build, mlflow_build
 from components.errors import Refusal
-from components.image import PROJECT_DIR, BaseImages, Build, base_images, minio_build, mlflow_build
 from components.naming import Naming, Role
 from components.problem import Problem
 from components.settings import (

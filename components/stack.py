@@ -11,12 +11,13 @@ from components import labels, verification
 from components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from components.backend_store import BackendStore, BackendStoreArgs
 from components.backup import Backup, BackupArgs
+from components.builds import backup_build, base_images, minio_build, mlflow_build
 from components.credentials import Credentials
 from components.front_door import FrontDoor
 from components.front_door_client import Endpoints
 from components.garbage_collector import GarbageCollector, GarbageCollectorArgs
 from components.gateway import Gateway, GatewayArgs
-from components.image import BuiltImage, PulledImage, backup_build, base_images, minio_build, mlflow_build
+from components.image import BuiltImage, PulledImage
 from components.migration import Migration, MigrationArgs
 from components.minio_server import MinioServer, MinioServerArgs
 from components.mlflow_server import MlflowServer, MlflowServerArgs

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import docker
 
-from components.image import Build
+from components.builds import Build
 from tests.toolchain.boxes import Boxes
 from toolchain import paths, store
 from toolchain.images import docker_host

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,6 +71,10 @@ def connect() -> DockerClient:
     return client
 
 
+def _is_ended_job(container: Container) -> bool:
+    return role(container) in JOBS and container.status != "running"
+
+
 @dataclass
 class Objects:
     """The objects of one stack.
@@ -113,21 +117,23 @@ class Objects:
         Raises:
             RefusedError: A backup or a restore is at work: its job ends with its command.
         """
-        found = self.client.containers.list(all=True, filters=self._labelled, ignore_removed=True)
-        for container in found:
-            if role(container) == BACKUP and container.status == "running":
-                raise self.at_work()
-            if role(container) in _CUT_OFF:
-                container.remove(force=True, v=True)
         self.forget_containers()
-        self.remove_ended_jobs()
+        if any(role(container) == BACKUP and container.status == "running" for container in self.containers):
+            raise self.at_work()
+        self._remove(lambda container: role(container) in _CUT_OFF)
+        self._remove(_is_ended_job)
 
     def remove_ended_jobs(self) -> None:
         """Remove jobs that ended, or never began, and that whoever started them could not remove."""
-        for container in self.containers:
-            if role(container) in JOBS and container.status != "running":
-                container.remove(force=True, v=True)
         self.forget_containers()
+        self._remove(_is_ended_job)
+
+    def _remove(self, is_meant: Callable[[Container], bool]) -> None:
+        meant = [container for container in self.containers if is_meant(container)]
+        for container in meant:
+            container.remove(force=True, v=True)
+        if meant:
+            self.forget_containers()
 
     def remove_layers(self, filters: Mapping[str, bool | str | list[str]]) -> None:
         """Remove images without a name, as few as Docker's filters let through."""

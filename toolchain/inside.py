@@ -204,7 +204,7 @@ def _answers(known: _Known, objects: Objects, store: str) -> bool:
 
 
 def _known(session: Session) -> _Known:
-    from components.front_door import FrontDoor  # noqa: PLC0415 - imports the SDK
+    from components.front_door import FrontDoor  # noqa: PLC0415 - slow to import
     from components.front_door_client import Endpoints  # noqa: PLC0415
     from components.naming import Naming  # noqa: PLC0415
     from components.settings import SECRET_KEYS, load  # noqa: PLC0415

@@ -59,7 +59,7 @@ def measured(client: FrontDoorClient) -> Generator[Pause]:
 
 def front_door(session: Session) -> FrontDoorClient:
     """A client of the stack's front door, without a login: its health wants none."""
-    from components.front_door import FrontDoor  # noqa: PLC0415 - imports the SDK
+    from components.front_door import FrontDoor  # noqa: PLC0415 - slow to import
     from components.front_door_client import FrontDoorClient  # noqa: PLC0415
     from components.naming import Naming  # noqa: PLC0415
     from components.settings import Settings  # noqa: PLC0415

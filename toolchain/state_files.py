@@ -8,8 +8,10 @@ next time and gives up on the file (`failed to load checkpoint: EOF`); where the
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +36,16 @@ def _suspects(root: Path, project: str, stack: str) -> Iterator[Path]:
     yield from (root / "stacks" / project).glob(f"{stack}.*")
     yield from (root / "locks" / "organization" / project / stack).glob("*")
     for kind in ("history", "backups"):
-        yield from (root / kind / project / stack).glob("*.attrs")
+        yield from _empty_notes(root / kind / project / stack)
+
+
+def _empty_notes(folder: Path) -> Iterator[Path]:
+    """Each deployment leaves some more files: a stack of years has thousands, of which a look must not take long."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                if entry.name.endswith(".attrs") and not entry.stat().st_size:
+                    yield Path(entry.path)
 
 
 def _is_left(path: Path) -> bool:

@@ -71,12 +71,12 @@ def back_up(session: Session, objects: Objects, before: Before) -> None:
     Raises:
         FailedError: It could not be made; what served serves.
     """
-    from components.upgrade import cluster  # noqa: PLC0415 - imports the SDK
-    from toolchain.backup import making  # noqa: PLC0415
-
     keeper_is_there = objects.container(KEEPER) is not None
     if not keeper_is_there and not _setting(session, _TARGET):
         return
+    from components.upgrade import cluster  # noqa: PLC0415 - imports the SDK
+    from toolchain.backup import making  # noqa: PLC0415
+
     another_mlflow = before.version not in (None, before.wanted)
     another_postgres = before.image is not None and cluster.differs(
         objects.client, before.image, _wanted_image(session)
@@ -269,7 +269,7 @@ def _found(session: Session, objects: Objects) -> Found:
 
 
 def _wanted_image(session: Session) -> str:
-    from components.image import base_images  # noqa: PLC0415 - imports the SDK
+    from components.builds import base_images  # noqa: PLC0415 - slow to import
     from components.settings import Settings  # noqa: PLC0415
 
     return _setting(session, _IMAGE) or base_images(Settings.model_validate({})).postgres

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.builds import PROJECT_DIR
 from components.errors import Failure
-from components.image import PROJECT_DIR
 from components.naming import BACKEND_STORE_ALIAS, FILES_PATH, Naming
 from components.postgres_server import POSTGRES_UID, memory_folders
 from components.upgrade import job, psql, writers

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from components.image import PROJECT_DIR
+from components.builds import PROJECT_DIR
 from components.naming import Naming
 from components.problem import Problem
 from components.upgrade.found import container

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.image import PROJECT_DIR
+from components.builds import PROJECT_DIR
 
 _LOCKS = PROJECT_DIR / "images" / "mlflow" / "locks"
 _HEAD = re.compile(r"^# Schema revision: (\S+)$", re.MULTILINE)

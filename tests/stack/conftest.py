@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import pytest
 
-from components.image import base_images, minio_build, mlflow_build
+from components.builds import base_images, minio_build, mlflow_build
 from components.settings import Settings
 from tests import images
 from tests.stack.harness import REPOSITORY, Checkout, Stack, deployed

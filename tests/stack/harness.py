@@ -46,9 +46,10 @@ _CREDENTIALS = {f"{PROJECT}:{key}" for key in SECRET_KEYS}
 #: Seconds a command of the project may take; a cold one builds images.
 COMMAND_TIMEOUT = 1500
 
-#: What would let the developer's own stack, state or choices leak into a test.
+#: What would let the developer's own stack, state or choices leak into a test; or have each command of a test compile
+#: the whole toolchain anew.
 _FOREIGN_VARIABLES = re.compile(
-    r"^(PULUMI_|STACK$|YES$|TO$|FROM$|SET$|KEY_FILE$|S3_FILE$|OVERWRITE$|POLICIES$|POLICY_CONFIG$|MLFLOW_(?!STACK_CACHE)|AWS_|MAKE|MFLAGS|VIRTUAL_ENV$)"
+    r"^(PULUMI_|STACK$|YES$|TO$|FROM$|SET$|KEY_FILE$|S3_FILE$|OVERWRITE$|POLICIES$|POLICY_CONFIG$|MLFLOW_(?!STACK_CACHE)|AWS_|MAKE|MFLAGS|VIRTUAL_ENV$|PYTHONDONTWRITEBYTECODE$)"
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from components.image import base_images, minio_build, mlflow_build
+from components.builds import base_images, minio_build, mlflow_build
 from components.settings import Settings
 from tests.stack.harness import REPOSITORY, Checkout, Stack, wait_until
 from tests.stack.ledger import Ledger, under_load

@@ -8,7 +8,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from components.image import BaseImages, minio_build, mlflow_build
+from components.builds import BaseImages, minio_build, mlflow_build
 from components.settings import Settings
 from tests import images, older_postgres
 from tests.toolchain.boxes import Boxes, clear_left_over

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from components.image import PROJECT_DIR
+from components.builds import PROJECT_DIR
 from components.settings import DEFAULT_MLFLOW_VERSION, Settings
 from components.upgrade import minio, names, revisions
 from components.upgrade.found import Found, major_in

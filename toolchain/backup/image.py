@@ -22,7 +22,7 @@ def ensure(objects: Objects, settings: Settings) -> str:
     Raises:
         FailedError: It can't be built.
     """
-    from components.image import backup_build, base_images  # noqa: PLC0415 - imports the SDK
+    from components.builds import backup_build, base_images  # noqa: PLC0415 - slow to import
     from toolchain.errors import FailedError  # noqa: PLC0415
     from toolchain.images import docker_host, resolver  # noqa: PLC0415 - imports a Docker client
     from toolchain.images.progress import Progress, StepFailedError  # noqa: PLC0415

@@ -79,7 +79,7 @@ def _model(session: Session, found: restoring.Set) -> str:
 
 
 def _front_door(session: Session) -> FrontDoorClient:
-    from components.front_door import FrontDoor  # noqa: PLC0415 - imports the SDK
+    from components.front_door import FrontDoor  # noqa: PLC0415 - slow to import
     from components.front_door_client import FrontDoorClient  # noqa: PLC0415
     from components.naming import Naming  # noqa: PLC0415
 
