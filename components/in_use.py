@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from components.naming import FILES_PATH, Naming, Role
+from components.naming import FILES_PATH, OBJECT_KEY_VARIABLE, Naming, Role
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -54,6 +54,17 @@ def credentials(naming: Naming, client: DockerClient, roles: Collection[Role] = 
         files = dict(zip(asked, pool.map(lambda role: _files(naming, client, role), asked), strict=True))
     found = {key: extract(files[role].get(name, "")) for key, (role, name, extract) in _PLACES.items() if role in files}
     return {key: value for key, value in found.items() if value}
+
+
+def that_encrypt(naming: Naming, client: DockerClient) -> frozenset[Role]:
+    """The roles that have a key which encrypts: the server, and MinIO where it was told one, or can't be asked."""
+    from docker.errors import NotFound  # noqa: PLC0415 - see components.preflight
+
+    try:
+        told: list[str] = client.containers.get(naming.container("minio")).attrs["Config"]["Env"] or []
+    except NotFound:
+        told = [OBJECT_KEY_VARIABLE]
+    return frozenset({"server", "minio"} if any(each.startswith(OBJECT_KEY_VARIABLE) for each in told) else {"server"})
 
 
 def _files(naming: Naming, client: DockerClient, role: Role) -> dict[str, str]:

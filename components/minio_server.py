@@ -9,7 +9,7 @@ import pulumi
 import pulumi_docker as docker
 
 from components import labels
-from components.naming import ARTIFACT_STORE_ALIAS, FILES_PATH, MINIO_ROOT, Naming
+from components.naming import ARTIFACT_STORE_ALIAS, FILES_PATH, MINIO_ROOT, OBJECT_KEY_VARIABLE, Naming
 from components.service import DATA_VOLUME_IS_KEPT, File, PublishedPort, ServiceArgs, http_probe, service_container
 
 MINIO_UID = 10001
@@ -73,7 +73,7 @@ class MinioServer(pulumi.ComponentResource):
         files = {"root-user": File(MINIO_ROOT), "root-password": File(args.root_password)}
         if args.object_key is not None:
             environment |= {
-                "MINIO_KMS_SECRET_KEY_FILE": f"{FILES_PATH}/object-key",
+                OBJECT_KEY_VARIABLE: f"{FILES_PATH}/object-key",
                 "MINIO_KMS_AUTO_ENCRYPTION": "on",
             }
             files["object-key"] = File(args.object_key.apply(lambda key: f"{OBJECT_KEY_NAME}:{key}"))

@@ -28,6 +28,9 @@ BUCKET_USER = "mlflow-bucket"
 CONSOLE_USER = "mlflow-console"
 MLFLOW_ADMIN = "admin"
 
+#: Variable of MinIO that names the file with the key of its objects; it is there where they are encrypted.
+OBJECT_KEY_VARIABLE = "MINIO_KMS_SECRET_KEY_FILE"
+
 
 @dataclass(frozen=True, slots=True)
 class Naming:

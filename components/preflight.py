@@ -21,6 +21,7 @@ from components import backup_place, in_use
 from components.backup import BACKUP_UID
 from components.builds import PROJECT_DIR, BaseImages, Build, base_images, minio_build, mlflow_build
 from components.errors import Refusal
+from components.in_use_memory import Memory
 from components.naming import Naming, Role
 from components.problem import Problem
 from components.settings import (
@@ -120,11 +121,9 @@ def check(
     """
     info: dict[str, Any] = client.info()
     bases = base_images(settings)
-    # A preview compares the keys that encrypt, and no more: it replaces nothing.
-    roles: frozenset[Role] = frozenset({"server", "minio"}) if dry_run else in_use.ROLES
     with ThreadPoolExecutor(2) as beside:  # each takes as long for its answer as all the rest
         looked = beside.submit(look, naming, client, settings.database_name)
-        read = beside.submit(in_use.credentials, naming, client, roles)
+        read = beside.submit(_used, naming, client, plain, dry_run=dry_run)
         problems = [
             *_version(settings),
             *_certificate(settings),
@@ -145,6 +144,18 @@ def check(
     replaced = {key: value for key, value in used.items() if value != plain.get(key)}
     replaced |= {key: plain[f"{key}{OLD}"] for key in SECRET_KEYS if f"{key}{OLD}" in plain}
     return Checked(migration_attempt(naming, client), plan, replaced, _gone(naming, client))
+
+
+def _used(naming: Naming, client: DockerClient, plain: Mapping[str, str], *, dry_run: bool) -> Mapping[str, str]:
+    """The credentials that are in use; a preview compares the keys that encrypt, and no more: it replaces nothing."""
+    memory = Memory.of(naming, client, plain)
+    if (used := memory.recall()) is not None:
+        return used
+    if dry_run:
+        return in_use.credentials(naming, client, in_use.that_encrypt(naming, client))
+    used = in_use.credentials(naming, client)
+    memory.keep(used)
+    return used
 
 
 def _encrypting_keys(plain: Mapping[str, str], used: Mapping[str, str]) -> list[Problem]:

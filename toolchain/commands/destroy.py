@@ -38,11 +38,18 @@ def run(session: Session, *, yes: bool) -> int:
     if code:
         say("  what Pulumi could not reach was removed with its containers and volumes")
         _forget_all(session)
+    _forget_in_use(session)
     gone = objects.remove_images(images)
     if gone:
         say(f"  images that only this stack used, removed: {', '.join(gone)}")
     say(f"stack {session.stack} is gone; its settings and credentials stay in {session.stack_file.name}")
     return DONE
+
+
+def _forget_in_use(session: Session) -> None:
+    from components import in_use_memory  # noqa: PLC0415 - slow to import
+
+    in_use_memory.forget(session.name)
 
 
 def _refuse_protected(session: Session, state: Deployment) -> None:
