@@ -119,11 +119,13 @@ def check(
     Raises:
         Refusal: Something would; it names everything found.
     """
-    info: dict[str, Any] = client.info()
-    bases = base_images(settings)
     with ThreadPoolExecutor(2) as beside:  # each takes as long for its answer as all the rest
         looked = beside.submit(look, naming, client, settings.database_name)
         read = beside.submit(_used, naming, client, plain, dry_run=dry_run)
+        info: dict[str, Any] = client.info()
+        bases = base_images(settings)
+        missing = _missing(settings, bases, client)
+        attempt, gone = migration_attempt(naming, client), _gone(naming, client)
         problems = [
             *_version(settings),
             *_certificate(settings),
@@ -131,19 +133,18 @@ def check(
             *_fixed_settings(settings, naming, client),
             *_memory(settings, info),
             *_ports(settings, naming, client),
-            *_images(settings, bases, client),
+            *_images(settings, bases, missing, client),
             *refuse_earlier(settings.minio_image, naming, client),
+            *([] if dry_run else _disk(missing, client, info)),
         ]
     used = read.result()
     plan, unwise = decide(settings, looked.result(), bases.postgres, client)
     problems += [*_encrypting_keys(plain, used), *_object_encryption(settings, plain, used), *unwise]
-    if not dry_run:
-        problems += _disk([mlflow_build(settings, bases), minio_build(bases)], client, info)
     if problems:
         raise Refusal(problems)
     replaced = {key: value for key, value in used.items() if value != plain.get(key)}
     replaced |= {key: plain[f"{key}{OLD}"] for key in SECRET_KEYS if f"{key}{OLD}" in plain}
-    return Checked(migration_attempt(naming, client), plan, replaced, _gone(naming, client))
+    return Checked(attempt, plan, replaced, gone)
 
 
 def _used(naming: Naming, client: DockerClient, plain: Mapping[str, str], *, dry_run: bool) -> Mapping[str, str]:
@@ -393,14 +394,21 @@ def _free_port(address: str, taken: int) -> int:
     return next((port for port in range(taken + 1, 65536) if _bind(address, port) is None), taken)
 
 
-def _images(settings: Settings, bases: BaseImages, client: DockerClient) -> list[Problem]:
+def _missing(settings: Settings, bases: BaseImages, client: DockerClient) -> list[Build]:
+    """The images that are to be built."""
+    builds = [mlflow_build(settings, bases), *([] if settings.minio_image else [minio_build(bases)])]
+    return [build for build in builds if not _present(build.reference, client)]
+
+
+def _images(settings: Settings, bases: BaseImages, missing: Sequence[Build], client: DockerClient) -> list[Problem]:
     wanted = [("postgresImage", bases.postgres), ("gatewayImage", bases.gateway)]
     if settings.minio_image:
         wanted.append(("minioImage", settings.minio_image))
-    elif not _present(minio_build(bases).reference, client):
-        wanted += [("minioImage", bases.golang), ("minioImage", bases.debian)]
-    if not _present(mlflow_build(settings, bases).reference, client):
-        wanted.append(("pythonImage", bases.python))
+    from_base = {
+        "minio": [("minioImage", bases.golang), ("minioImage", bases.debian)],
+        "mlflow": [("pythonImage", bases.python)],
+    }
+    wanted += [base for build in missing for base in from_base[build.name]]
     return [
         problem
         for key, reference in wanted
@@ -436,12 +444,11 @@ def _cannot_be_had(key: str, reference: str, settings: Settings, client: DockerC
     return Problem(key, reference, wrong, mend)
 
 
-def _disk(builds: Sequence[Build], client: DockerClient, info: dict[str, Any]) -> list[Problem]:
+def _disk(missing: Sequence[Build], client: DockerClient, info: dict[str, Any]) -> list[Problem]:
     root = Path(str(info["DockerRootDir"]))
     if not client.api.base_url.startswith("http+docker://") or not root.exists():
         return []  # the daemon's disk is not this machine's
-    # Built at the same time.
-    building = sum(_BUILD_BYTES[build.name] for build in builds if not _present(build.reference, client))
+    building = sum(_BUILD_BYTES[build.name] for build in missing)  # at the same time
     needed = max(building, _START_BYTES)
     free = shutil.disk_usage(root).free
     if free >= needed:
