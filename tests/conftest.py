@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from xdist.scheduler import LoadScopeScheduling
 from tests import drill_sample
 from tests.groups import place, rank
 from tests.unnamed_volumes import pytest_sessionstart, pytest_terminal_summary
+
+# Each process collects two thousand tests: with Python's own 700 a third of that goes into looking for garbage.
+gc.set_threshold(50_000)
 
 __all__ = ["pytest_sessionstart", "pytest_terminal_summary"]  # hooks
 

@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the screenshots to docs/screenshots instead of a temporary folder",
     )
-    parser.addoption("--large-mib", type=int, default=1024, help="size of the artifact that is streamed over HTTPS")
+    parser.addoption("--large-mib", type=int, default=640, help="size of the artifact that is streamed over HTTPS")
     parser.addoption("--upgrades", action="store_true", help="the upgrades, too, that take minutes: from 2.x, killed")
     parser.addoption("--drill-seed", type=int, default=1, help="what the random drills depend on")
     parser.addoption("--drills", type=int, default=1, help="how many random drills of each kind")
