@@ -1,4 +1,4 @@
-"""Runs tests side by side, in the groups of `tests/groups.py`, with a sample of the random drills."""
+"""Runs tests side by side, in the groups of `tests/groups.py`, with a sample of those that take longest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests import drill_sample
+from tests import sample
 from tests.groups import place, rank
 from tests.unnamed_volumes import pytest_sessionstart, pytest_terminal_summary
 
@@ -33,23 +33,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Groups:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How many kinds of drills are run."""
-    parser.addoption("--drill-kinds", type=int, help="so many kinds of drills, drawn by the commit (default: all)")
+    """How many of the tests that take longest are run."""
+    parser.addoption("--sample", type=int, help="so many of the longest tests, drawn by the commit (default: all)")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say by what the kinds of drills were drawn, if they were."""
-    count: int | None = config.getoption("--drill-kinds")
+    """Say by what the sample was drawn, if it was."""
+    count: int | None = config.getoption("--sample")
     if count is None:
         return None
-    return f"random drills: {count} kinds, drawn by commit {drill_sample.commit(config.rootpath) or '(none)'}"
+    return f"of the longest tests: {count}, drawn by commit {sample.commit(config.rootpath) or '(none)'}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave kinds of drills out, if asked to; put the groups in order, where tests run side by side."""
-    count: int | None = config.getoption("--drill-kinds")
+    """Leave some of the longest tests out, if asked to; put the groups in order, where tests run side by side."""
+    count: int | None = config.getoption("--sample")
     if count is not None:
-        left_out = drill_sample.left_out(items, count, drill_sample.commit(config.rootpath))
+        left_out = sample.left_out(items, count, sample.commit(config.rootpath))
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
     if hasattr(config, "workerinput"):

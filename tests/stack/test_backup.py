@@ -284,6 +284,7 @@ def test_a_stack_that_holds_data_is_not_overwritten_without_being_told(backups: 
     assert source.ledger.missing() == []
 
 
+@pytest.mark.sampled
 def test_a_backup_is_verified_by_a_stack_of_its_own_that_goes_again(backups: Backups) -> None:
     source = backups.source
     client, checkout = source.stack.client, source.stack.checkout
@@ -339,6 +340,7 @@ def s3(source: Source, tmp_path: Path) -> Iterator[Path]:
         server.remove(force=True, v=True)
 
 
+@pytest.mark.sampled
 def test_a_backup_goes_to_any_s3_and_is_read_back_from_there(backups: Backups, s3: Path) -> None:
     source = backups.source
     made, again = (
@@ -357,6 +359,7 @@ def test_a_backup_goes_to_any_s3_and_is_read_back_from_there(backups: Backups, s
     assert f"stack: {source.stack.name}: holds " in refused.stderr, refused.text
 
 
+@pytest.mark.sampled
 def test_the_stack_makes_backups_by_itself_and_is_loud_when_it_can_t(backups: Backups, tmp_path: Path) -> None:
     source, folder = backups.source, tmp_path / "by-itself"
     stack = source.stack

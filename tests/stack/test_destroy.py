@@ -137,6 +137,7 @@ def test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose(spare: St
         spare.up().ok()
 
 
+@pytest.mark.sampled
 def test_on_a_terminal_a_backup_is_offered_and_a_wrong_name_keeps_the_stack(spare: Stack, tmp_path: Path) -> None:
     answers = f"{tmp_path / 'sets'}\nnot its name\n"
     code, said = on_a_terminal(spare, "destroy", answers)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import docker.errors
+import pytest
 from minio import Minio
 from minio.credentials.providers import StaticProvider
 from minio.minioadmin import MinioAdmin
@@ -222,6 +223,7 @@ def test_many_things_changed_inside_the_servers_are_set_again_at_once(drilled: S
     assert "changed from outside" in _mended(drilled, drill_ledger)
 
 
+@pytest.mark.sampled
 def test_a_state_that_lost_the_bucket_takes_it_over(drilled: Stack, drill_ledger: Ledger) -> None:
     """A refresh takes a MinIO that is away for one without a bucket."""
     _remove_containers(drilled)

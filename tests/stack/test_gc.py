@@ -262,6 +262,7 @@ def test_one_that_is_killed_is_finished_by_the_next(own: Stack, made: Made, tmp_
     assert not [name for name in own.inventory().containers if name.endswith("gc-job")]
 
 
+@pytest.mark.sampled
 def test_logins_change_nothing(secure: Secure) -> None:
     """With users, too: the job has the rights of the server in both stores, and asks no server."""
     session = secure.session(secure.user("boole"))
@@ -284,6 +285,7 @@ def test_logins_change_nothing(secure: Secure) -> None:
 # -- by the clock, and with old versions ---------------------------------------------------------------------------
 
 
+@pytest.mark.sampled
 def test_by_the_clock_it_is_loud_when_it_fails_and_old_versions_outlive_their_switch(own: Stack) -> None:
     client = MlflowClient(own.tracking_uri)
     run = client.create_run(client.create_experiment(f"clock {uuid.uuid4()}")).info.run_id

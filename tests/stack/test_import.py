@@ -279,6 +279,7 @@ def test_a_stack_that_holds_something_takes_nothing_in(empty: Stack, plain: Plai
     empty.assert_healthy()
 
 
+@pytest.mark.sampled
 def test_one_that_is_killed_can_be_run_again(empty: Stack, plain: Plain, tmp_path: Path) -> None:
     arguments = [f"--from=sqlite:///{plain.folder}/mlflow.db", f"--artifacts={plain.folder}/mlartifacts"]
     for _ in range(_ATTEMPTS):  # it may be quicker than the blow
@@ -360,6 +361,7 @@ def _assert_old_run(stack: Stack, run: str) -> None:
     assert mlflow_artifacts.load_text(f"{found.info.artifact_uri}/note.txt") == "old"
 
 
+@pytest.mark.sampled
 def test_an_older_sqlite_database_is_upgraded_on_a_copy(empty: Stack, tmp_path: Path) -> None:
     emptied(empty)
     run = old_database(f"sqlite:///{tmp_path}/old.db", tmp_path / "moved")
@@ -369,6 +371,7 @@ def test_an_older_sqlite_database_is_upgraded_on_a_copy(empty: Stack, tmp_path: 
     assert (tmp_path / "old.db").read_bytes() == before, "the source was upgraded"
 
 
+@pytest.mark.sampled
 def test_an_older_postgresql_database_is_upgraded_on_a_copy(empty: Stack, compose: Compose, tmp_path: Path) -> None:
     emptied(empty)
     network = f"mlflow-compose-{compose.variant.key}"

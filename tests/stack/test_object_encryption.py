@@ -47,6 +47,7 @@ def test_objects_are_encrypted_once_it_is_asked_for_and_stay_readable(spare: Sta
     assert requests.get(after, timeout=30).text == hidden
 
 
+@pytest.mark.sampled
 def test_encrypted_objects_are_backed_up_and_restored_into_a_stack_that_encrypts(spare: Stack, tmp_path: Path) -> None:
     spare.configure(objectEncryption="true")
     spare.up().ok()

@@ -107,6 +107,7 @@ def test_a_rotation_killed_at_any_moment_is_finished_by_the_next(
 
 
 @pytest.mark.parametrize("key", ENCRYPTING_KEYS)
+@pytest.mark.sampled
 def test_a_new_key_set_by_hand_is_refused_until_rotate_has_encrypted_with_it(
     secure: Secure, encrypted: list[Any], key: str
 ) -> None:

@@ -157,6 +157,7 @@ def changed(secure: Secure) -> Iterator[Any]:
     secure.stack.up().ok()
 
 
+@pytest.mark.sampled
 def test_a_certificate_of_ones_own_serves_the_same_client(
     secure: Secure, turing: tuple[str, str], changed: Any, tmp_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_certificate_of_ones_own_serves_the_same_client(
     secure.stack.assert_no_changes()
 
 
+@pytest.mark.sampled
 def test_a_certificate_by_acme_serves_the_same_client(
     secure: Secure, turing: tuple[str, str], changed: Any, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def test_a_preview_says_what_will_happen_and_two_upgrades_at_once_are_refused(ol
     old.assert_no_changes()
 
 
+@pytest.mark.sampled
 def test_where_a_migration_fails_half_way_the_old_server_serves_all_the_data(old: Stack, written: Any) -> None:
     _sql(old, f"SET ROLE mlflowowner; CREATE TABLE {_MADE_LATER} (x int)")
     server = str(old.container("server").id)
@@ -105,6 +106,7 @@ def test_where_plain_pulumi_upgrades_alone_a_failed_migration_leaves_the_old_ser
     _sql(old, f"DROP TABLE {_MADE_LATER}")
 
 
+@pytest.mark.sampled
 def test_where_the_new_version_does_not_pass_its_check_the_old_one_serves_its_data(old: Stack, written: Any) -> None:
     # With the migration, in the copy, a table gets a rule that no row keeps: the server comes up and can't write.
     _sql(
@@ -146,6 +148,7 @@ def test_a_version_that_the_schema_is_too_new_for_is_refused_before_anything_is_
     old.assert_no_changes()
 
 
+@pytest.mark.sampled
 def test_where_postgresql_cannot_load_its_data_the_old_one_serves_it(old: Stack) -> None:
     before = _read_here(old)
     _sql(old, "CREATE VIEW spoil AS SELECT buffers_backend FROM pg_stat_bgwriter")  # 17 and later have no such column

@@ -63,9 +63,9 @@ def test_a_soak_takes_seed_count_and_single_drills() -> None:
     assert " -m drill tests/stack --drill-seed 7 --drills 3 --drill 17 --drill 18 " in drills
 
 
-def test_the_number_of_processes_that_run_tests_and_that_of_kinds_of_drills_can_be_chosen() -> None:
-    told = make("-n", "test", "JOBS=2", "DRILLS=14").stdout.strip()
-    assert told.endswith(".venv-test/bin/python -m pytest --drill-kinds 14 --numprocesses 2")
+def test_the_number_of_processes_that_run_tests_and_of_the_longest_ones_can_be_chosen() -> None:
+    told = make("-n", "test", "JOBS=2", "SAMPLE=31").stdout.strip()
+    assert told.endswith(".venv-test/bin/python -m pytest --sample 31 --numprocesses 2")
 
 
 def test_the_stack_and_the_ways_reach_the_commands() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.drill_sample import drawn
 from tests.groups import GROUPS, place
+from tests.sample import drawn
 
 
 def test_a_test_that_asks_for_a_shared_stack_is_in_its_group(request: pytest.FixtureRequest) -> None:
@@ -22,7 +22,7 @@ def test_what_a_group_lists_is_there(request: pytest.FixtureRequest, prefix: str
     assert f"\ndef {function}(" in text or not function
 
 
-def test_a_sample_of_drills_is_the_same_for_a_commit_and_another_one_for_others() -> None:
+def test_a_sample_is_the_same_for_a_commit_and_another_one_for_others() -> None:
     kinds = [f"kind {number}" for number in range(14)]
     samples = [drawn(kinds, 5, f"commit {number}") for number in range(50)]
     assert samples == [drawn(reversed(kinds), 5, f"commit {number}") for number in range(50)]

@@ -1,4 +1,8 @@
-"""Which kinds of random drills `make test` runs: a few, drawn anew for every commit, since all of them take minutes."""
+"""Which of the tests that take longest `make test` runs: some, drawn anew for every commit.
+
+They are the random drills, and those marked `sampled`: each takes from ten to forty seconds, and goes a way that
+another test goes, too, up to what is particular about it.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +21,10 @@ def drawn(kinds: Iterable[str], count: int, seed: str) -> frozenset[str]:
 
 
 def left_out(items: Sequence[pytest.Item], count: int, seed: str) -> list[pytest.Item]:
-    """The drills that are not of so many kinds; a kind is a test, whatever its parameters.
-
-    What takes minutes is left alone: only `make soak` runs it.
-    """
-    drills = [item for item in items if _fixtures(item) & {"random_drill", "takes_minutes"} == {"random_drill"}]
-    chosen = drawn(map(_kind, drills), count, seed)
-    return [item for item in drills if _kind(item) not in chosen]
+    """Those that are not of so many kinds; a kind is a test, whatever its parameters."""
+    long = [item for item in items if _is_drawn(item)]
+    chosen = drawn(map(_kind, long), count, seed)
+    return [item for item in long if _kind(item) not in chosen]
 
 
 def commit(repository: Path) -> str:
@@ -32,8 +33,11 @@ def commit(repository: Path) -> str:
     return subprocess.run(asked, cwd=repository, check=False, capture_output=True, text=True).stdout.strip()
 
 
-def _fixtures(item: pytest.Item) -> set[str]:
-    return set(getattr(item, "fixturenames", ()))
+def _is_drawn(item: pytest.Item) -> bool:
+    """What takes minutes is left alone: only `make soak` runs it."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    is_drill = fixtures & {"random_drill", "takes_minutes"} == {"random_drill"}
+    return is_drill or item.get_closest_marker("sampled") is not None
 
 
 def _kind(item: pytest.Item) -> str:
