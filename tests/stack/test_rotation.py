@@ -126,6 +126,7 @@ def test_a_new_key_set_by_hand_is_refused_until_rotate_has_encrypted_with_it(
     assert encrypted_secrets.decrypted(stack) == encrypted
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("key", ["postgresAdminPassword", "consoleUserPassword"])
 def test_where_the_old_value_is_not_needed_a_new_one_set_by_hand_is_enough(secure: Secure, key: str) -> None:
     stack, wanted = secure.stack, f"set-by-hand-{random.SystemRandom().randrange(10**12)}"
