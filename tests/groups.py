@@ -32,6 +32,7 @@ GROUPS = {
         f"{_FILE}other_sites.py",
         f"{_FILE}hardening.py",
         f"{_FILE}rights.py",
+        f"{_FILE}in_use.py",
     ),
     "drilled": (
         f"{_FILE}drift.py",

@@ -489,6 +489,7 @@ class Stack:
         """Nothing of the stack is on the Docker host, nor an image that only it used."""
         left = self.inventory()
         assert left.is_empty, f"left behind by destroy: {left}"
+        assert not (self.checkout.root / ".local" / "in-use" / self.name).exists(), "something is remembered of it"
         kept = built_images(self.client) & set(images)
         assert not kept, f"images that only this stack used, left behind by destroy: {sorted(kept)}"
 
