@@ -426,6 +426,11 @@ class Stack:
 
     # -- what it is ------------------------------------------------------------------------------------------
 
+    def look_anew(self) -> Stack:
+        """Read the outputs again the next time: a command may have changed them, such as a rotation of credentials."""
+        self._outputs = None
+        return self
+
     @property
     def outputs(self) -> dict[str, Any]:
         """The outputs, secrets in plain."""

@@ -14,7 +14,7 @@ from tests.stack.harness import Stack
 
 def connect(stack: Stack, role: str = "Admin") -> psycopg.Connection[Any]:
     """A connection to the backend store, as the superuser unless said otherwise; each statement is a transaction."""
-    credentials: dict[str, str] = stack.outputs["credentials"]
+    credentials: dict[str, str] = stack.look_anew().outputs["credentials"]
     return psycopg.connect(
         host="127.0.0.1",
         port=int(stack.settings["postgresPort"]),
@@ -28,7 +28,7 @@ def connect(stack: Stack, role: str = "Admin") -> psycopg.Connection[Any]:
 
 def s3(stack: Stack) -> Any:
     """A client of the artifact store, as root."""
-    credentials: dict[str, str] = stack.outputs["credentials"]
+    credentials: dict[str, str] = stack.look_anew().outputs["credentials"]
     return boto3.client(
         "s3",
         endpoint_url=f"http://127.0.0.1:{stack.settings['minioApiPort']}",
