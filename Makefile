@@ -8,7 +8,7 @@ PYTHON ?= python3
 SEED ?= 1
 N ?= 25
 JOBS ?= 3
-SAMPLE ?= 5
+SAMPLE ?= 4
 # What the commands read from the environment, when it is given on make's command line.
 export STACK PYTHON PROVIDERS IMAGES CLI ROLE YES NAME RESET POLICIES POLICY_CONFIG BACK OLDER_THAN DRY
 export TO FROM SET KEY_FILE S3_FILE OVERWRITE ARTIFACTS PASSWORD_FILE S3_ENDPOINT S3_CREDENTIALS NETWORK
@@ -87,7 +87,7 @@ scan: ## look for known flaws in each image that the stack runs
 env: ## shell exports for a plain `pulumi`: eval "$(make env)"
 	@$(stack) env
 
-test: ## set up what this machine lacks and run the tests, JOBS=3 at a time, and of the longest a SAMPLE=5
+test: ## set up what this machine lacks and run the tests, JOBS=3 at a time, and of the longest a SAMPLE=4
 	@$(both)
 	@tests/prepare.sh
 	@$(pytest) --sample $(SAMPLE) --numprocesses $(JOBS)
