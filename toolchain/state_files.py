@@ -41,9 +41,9 @@ def _suspects(root: Path, project: str, stack: str) -> Iterator[Path]:
 
 def _empty_notes(folder: Path) -> Iterator[Path]:
     """Each deployment leaves some more files: a stack of years has thousands, of which a look must not take long."""
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+    with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # gone meanwhile, or not ours to see
                 if entry.name.endswith(".attrs") and not entry.stat().st_size:
                     yield Path(entry.path)
 

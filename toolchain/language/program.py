@@ -83,8 +83,7 @@ def run(request: language_pb2.RunRequest, engine: str, *, debug: bool) -> langua
 class _Engine:
     """The engine, which is told something for debugging where somebody reads it.
 
-    The SDK logs several such messages about each resource, one after the other, and waits for the answer to each: a
-    fifth of the time of an `up` that changes nothing.
+    The SDK logs several such messages about each resource, one after the other, and waits for the answer to each.
     """
 
     def __init__(self, address: str, *, debug: bool) -> None:
@@ -109,8 +108,7 @@ def _outstanding() -> list[asyncio.Task[Any]]:
 async def _wait_for_rpcs(await_all_outstanding_tasks: bool = True) -> None:
     """Wait for a program's outputs all at once, and then as the SDK does.
 
-    By itself it waits for any of them, and begins again for each that comes: some hundred times a few hundred, half of
-    a program's time.
+    By itself it waits for any of them, and begins again for each that comes: some hundred times a few hundred.
     """
     while await_all_outstanding_tasks and (pending := _outstanding()):
         done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
