@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,27 @@ class Engine:
                 found.add(int(folder.name))
         return found - {self.process.pid}
 
+    def forks(self, started: Started) -> set[int]:
+        """What stands for a process: whatever else writes where it does."""
+        place = _stdout(started.pid)
+        return {pid for pid in self.alive() - {started.pid} if _stdout(pid) == place}
+
+    def waiting(self) -> set[int]:
+        """What has been forked, and stands for nobody yet: it writes nowhere, as its server does."""
+        silent = {pid for pid in self.alive() if _stdout(pid) == os.devnull}
+        return {pid for pid in silent if _parent(pid) in silent}
+
+
+def _stdout(pid: int) -> str:
+    with suppress(OSError):
+        return str(Path(f"/proc/{pid}/fd/1").readlink())
+    return ""
+
 
 def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
 
 
 def _engine(root: Path) -> Iterator[Engine]:
@@ -129,35 +148,70 @@ def _version(started: Started) -> str:
         return str(stub.GetPluginInfo(Empty(), timeout=30).version)
 
 
+def _begin(engine: Engine) -> tuple[int, set[int]]:
+    """Have an engine start two hosts, as it always does: its fork server, and what that has forked ahead."""
+    first = engine.start(_LANGUAGE)
+    (server,) = engine.alive() - {first.pid}
+    engine.start(_LANGUAGE)
+    eventually(lambda: len(engine.waiting()) == 4, "three plugins and a host wait")
+    return server, engine.waiting()
+
+
 def test_what_comes_after_the_first_host_is_forked_and_answers(engine: Engine) -> None:
     first = engine.start(_LANGUAGE)
     assert engine.socket.exists()
     (server,) = engine.alive() - {first.pid}
     second, plugin = engine.start(_LANGUAGE), engine.start(_PLUGIN)
-    forks = engine.alive() - {first.pid, server, second.pid, plugin.pid}
+    forks = engine.forks(second) | engine.forks(plugin)
     assert len(forks) == 2, "a host and a plugin"
     assert {_parent(fork) for fork in forks} == {server}
     assert _packages(second) == _packages(first)
     assert _version(plugin)
     for started in (plugin, second, first):
         assert engine.end(started) == (0, "", ""), "quiet when the engine ends it"
-    assert engine.alive() == {server}
+    eventually(lambda: engine.alive() == {server} | engine.waiting(), "they have ended")
+
+
+def test_what_comes_next_is_forked_before_it_is_asked_for(engine: Engine, tmp_path: Path) -> None:
+    _, waiting = _begin(engine)
+    plugin = engine.start(_PLUGIN)
+    assert engine.forks(plugin) < waiting
+    assert _version(plugin)
+    host = engine.start(_LANGUAGE, tmp_path, PATH="/usr/bin:/bin")
+    (fork,) = engine.forks(host)
+    assert fork in waiting
+    assert Path(f"/proc/{fork}/cwd").readlink() == tmp_path
+    assert "docker" in _packages(host), "it looks at the PATH that it was given"
+    eventually(lambda: len(engine.waiting()) == 4, "and those that come after them wait again")
+    assert engine.end(plugin) == (0, "", "")
+    assert engine.end(host) == (0, "", "")
+
+
+def test_one_that_was_killed_while_it_waited_is_done_without(engine: Engine) -> None:
+    server, waiting = _begin(engine)
+    os.kill(server, signal.SIGSTOP)  # so that it learns of that from its own try
+    for pid in waiting:
+        os.kill(pid, signal.SIGKILL)
+    os.kill(server, signal.SIGCONT)
+    for name in (_PLUGIN, _LANGUAGE):
+        started = engine.start(name)
+        assert len(engine.forks(started)) == 1
+        assert engine.end(started) == (0, "", "")
+    assert server in engine.alive()
 
 
 def test_a_fork_has_the_environment_and_the_folder_that_it_was_started_with(engine: Engine, tmp_path: Path) -> None:
     engine.start(_LANGUAGE)
-    before = engine.alive()
     without = engine.start(_LANGUAGE, tmp_path, PATH="/usr/bin:/bin")
     assert "docker" in _packages(without)
-    (fork,) = engine.alive() - before - {without.pid}
+    (fork,) = engine.forks(without)
     assert Path(f"/proc/{fork}/cwd").readlink() == tmp_path
     beside = engine.start(_LANGUAGE, PATH=f"{paths.PLUGINS_BIN}:/usr/bin:/bin")
     assert "docker" not in _packages(beside), "what stands on PATH needs no download"
 
 
 def test_all_that_was_forked_ends_with_an_engine_that_is_killed(engine: Engine) -> None:
-    engine.start(_LANGUAGE)
-    engine.start(_LANGUAGE)
+    _begin(engine)
     engine.start(_PLUGIN)
     engine.process.kill()
     engine.process.wait()
@@ -165,30 +219,35 @@ def test_all_that_was_forked_ends_with_an_engine_that_is_killed(engine: Engine) 
     assert not engine.socket.exists()
 
 
-def test_a_fork_ends_when_the_process_that_it_stands_for_is_killed(engine: Engine) -> None:
-    engine.start(_LANGUAGE)
-    before = engine.alive()
-    plugin = engine.start(_PLUGIN)
-    assert engine.alive() - before - {plugin.pid}, "it was forked"
-    os.kill(plugin.pid, signal.SIGKILL)
-    eventually(lambda: engine.alive() == before, "its fork is gone", 10)
-    again = engine.start(_PLUGIN)
-    assert len(engine.alive() - before - {again.pid}) == 1, "and the next one is forked"
+def test_what_waits_ends_with_its_server(engine: Engine) -> None:
+    server, waiting = _begin(engine)
+    os.kill(server, signal.SIGKILL)
+    eventually(lambda: not engine.alive() & waiting, "nobody is left to ask those that wait", 10)
+
+
+@pytest.mark.parametrize("name", [_PLUGIN, _LANGUAGE])
+def test_a_fork_ends_when_the_process_that_it_stands_for_is_killed(engine: Engine, name: str) -> None:
+    _begin(engine)
+    killed = engine.start(name)
+    (fork,) = engine.forks(killed)
+    os.kill(killed.pid, signal.SIGKILL)
+    eventually(lambda: fork not in engine.alive(), "its fork is gone", 10)
+    assert len(engine.forks(engine.start(name))) == 1, "and the next one is forked"
 
 
 def test_a_signal_that_comes_when_the_fork_has_ended_is_no_complaint(engine: Engine) -> None:
-    first = engine.start(_LANGUAGE)
-    (server,) = engine.alive() - {first.pid}
+    server, _ = _begin(engine)
+    host = engine.start(_LANGUAGE)
+    eventually(lambda: len(engine.waiting()) == 4, "the next one waits")
     held = Path(f"/proc/{server}/fd")
-    plugin = engine.start(_PLUGIN)
-    (fork,) = engine.alive() - {first.pid, server, plugin.pid}
+    (fork,) = engine.forks(host)
     during = len(list(held.iterdir()))
-    os.kill(plugin.pid, signal.SIGSTOP)  # a busy machine
+    os.kill(host.pid, signal.SIGSTOP)  # a busy machine
     os.kill(fork, signal.SIGINT)
     eventually(lambda: len(list(held.iterdir())) == during - 2, "the server has told how the fork ended")
-    os.kill(plugin.pid, signal.SIGINT)
-    os.kill(plugin.pid, signal.SIGCONT)
-    assert engine.end(plugin) == (0, "", "")
+    os.kill(host.pid, signal.SIGINT)
+    os.kill(host.pid, signal.SIGCONT)
+    assert engine.end(host) == (0, "", "")
 
 
 def test_without_its_server_each_starts_by_itself(engine: Engine) -> None:

@@ -2,7 +2,8 @@
 
 Run by its path, as `python -I -S client.py KIND [ARGUMENT …]`: without the packages Python starts in ten milliseconds,
 and the modules behind `signal` and `socket` do without `enum` and `typing`, which would take ten more. It stays as long
-as the fork does, gives it the signals that the engine sends, and ends with its exit code.
+as the fork does, and ends with its exit code. A language host is given the signals that the engine sends; a plugin has
+nothing to end with, and goes with this process.
 """
 
 from __future__ import annotations
@@ -72,6 +73,16 @@ def _asked(kind: str, arguments: list[str]) -> _socket.socket | None:
 
 
 def _stay(connection: _socket.socket) -> int:
+    """Wait for the exit code."""
+    try:
+        code = connection.recv(1)
+    except OSError:
+        code = b""
+    return code[0] if code else 1
+
+
+def _hand_signals_on(connection: _socket.socket) -> None:
+    """Wait until the process has ended, or its server."""
     import select  # noqa: PLC0415 - see above
 
     # A signal writes its own number into the pipe, whatever this process is just doing.
@@ -85,11 +96,6 @@ def _stay(connection: _socket.socket) -> int:
             connection.sendall(os.read(reader, 16))
         except OSError:  # it has just ended
             break
-    try:
-        code = connection.recv(1)
-    except OSError:
-        code = b""
-    return code[0] if code else 1
 
 
 def _run_here(kind: str, arguments: list[str]) -> None:
@@ -107,4 +113,6 @@ if __name__ == "__main__":
     if made is None:
         _run_here(sys.argv[1], sys.argv[2:])
     else:
+        if sys.argv[1] == LANGUAGE:
+            _hand_signals_on(made)
         os._exit(_stay(made))

@@ -2,7 +2,8 @@
 
 An `up` starts the language host twice or three times and each plugin once or twice, and every one of them imports the
 same packages for longer than it works. The engine starts the language host first of all. That one forks this server,
-which imports everything while the engine goes on, and whoever is started later (`client`) is a fork of it.
+which imports everything while the engine goes on, and whoever is started later (`client`) is a fork of it. What comes
+next is known: so it is forked before it is asked for, and serves already.
 
 It ends with the engine, and it is not there for programs other than this checkout's.
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import marshal
 import os
 import selectors
 import signal
@@ -19,35 +19,33 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
+from toolchain.forkserver import requests
 from toolchain.forkserver.client import FOLDER, FORKED, LANGUAGE, ROOT, socket_name, through
 
-#: Kind → module that is it when imported.
-KINDS: Final[Mapping[str, str]] = {
-    "docker": "toolchain.plugins.docker.__main__",
-    "minio": "toolchain.plugins.minio.__main__",
-    "postgresql": "toolchain.plugins.postgresql.__main__",
+#: What the program imports at once; nobody is answered before.
+_FIRST: Final = ("components.config", "components.stack", "docker", "psycopg", "components.preflight")
+
+#: Provider → module that makes it.
+PLUGINS: Final[Mapping[str, str]] = {
+    "docker": "toolchain.plugins.docker.provider",
+    "minio": "toolchain.plugins.minio.provider",
+    "postgresql": "toolchain.plugins.postgresql.provider",
 }
 
-#: What the program imports; nobody is answered before.
-_FIRST: Final = ("components.config", "components.stack", "docker", "components.preflight")
+#: What plugins need that have something to do, and a program at the end of a deployment.
+_LAST: Final = ("minio",)
 
-#: What the plugins import, and the program at its end: in the order of need, while nobody asks.
-_THEN: Final = (
-    "toolchain.plugins.server",
-    "toolchain.plugins.docker.provider",
-    "toolchain.plugins.minio.provider",
-    "toolchain.plugins.postgresql.provider",
-    "minio",
-    "psycopg",
-)
+#: Seconds without a request after which what comes next is forked, once all is imported: a program waits for the Docker
+#: host then, and nobody for this machine's cores.
+_PAUSE: Final = 0.03
 
-#: Seconds for a request to come whole, and for a process to end once its engine is gone.
+#: Seconds for a process to end once its engine is gone.
 _WITHIN: Final = 5.0
 
 
@@ -102,45 +100,26 @@ def _silence() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """What a client was started as.
-
-    Attributes:
-        kind: `client.LANGUAGE`, or one of `KINDS`.
-        arguments: The engine's.
-        folder: Working directory.
-        environment: All of it.
-        streams: Descriptors of the three standard streams.
-    """
-
-    kind: str
-    arguments: list[str]
-    folder: str
-    environment: dict[str, str]
-    streams: list[int]
-
-    def close(self) -> None:
-        for descriptor in self.streams:
-            os.close(descriptor)
-
-
-@dataclass(slots=True)
-class _Forked:
-    """A process that was forked for a client.
+class _Process:
+    """A process that was forked here.
 
     Attributes:
         pid: Its process id.
         ended: Descriptor that can be read when it has ended.
-        client: Connection to the client.
+        other: Connection to the client that it stands for; while it waits for one, to the process itself.
     """
 
     pid: int
     ended: int
-    client: socket.socket
+    other: socket.socket
 
     def close(self) -> None:
-        self.client.close()
+        self.other.close()
         os.close(self.ended)
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass
@@ -148,7 +127,9 @@ class _Server:
     engine: int
     watched: int
     listener: socket.socket
-    forked: list[_Forked] = field(default_factory=list[_Forked])
+    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    taken: list[_Process] = field(default_factory=list[_Process])
+    waiting: dict[str, _Process] = field(default_factory=dict[str, _Process])
 
     def serve(self) -> None:
         """Import everything, and fork for whoever asks, until the engine is gone."""
@@ -156,73 +137,124 @@ class _Server:
         for name in _FIRST:
             importlib.import_module(name)
         gc.freeze()
-        later = iter(_THEN)
-        selector = selectors.DefaultSelector()
-        selector.register(self.watched, selectors.EVENT_READ)
-        selector.register(self.listener, selectors.EVENT_READ)
+        self.selector.register(self.watched, selectors.EVENT_READ)
+        self.selector.register(self.listener, selectors.EVENT_READ)
+        pause: float | None = None
+        ahead: Iterator[float] = iter(())
         while True:
-            events = selector.select(0)
+            events = self.selector.select(pause)
             if not events:
-                if (name := next(later, None)) is not None:
-                    importlib.import_module(name)
-                    continue
-                gc.freeze()
-                events = selector.select()
+                pause = next(ahead, None)
             for key, _ in events:
                 if key.fileobj == self.watched:
                     self._end()
                     return
-                if key.fileobj is self.listener:
-                    self._answer(selector)
-                else:
-                    self._look_after(key.data, selector)
+                if key.fileobj is not self.listener:
+                    self._look_after(key.data)
+                elif self._answer() == LANGUAGE:
+                    pause, ahead = 0, self._go_ahead()
 
-    def _answer(self, selector: selectors.BaseSelector) -> None:
+    def _go_ahead(self) -> Iterator[float]:
+        """Import and fork what the engine starts next, a step at a time: a program's plugins, then the next host.
+
+        Gives how many seconds each step waits for a request that comes before it.
+        """
+        if all(name in sys.modules for name in _LAST):
+            yield _PAUSE
+        for name in ("toolchain.plugins.server", *PLUGINS.values()):
+            importlib.import_module(name)
+            yield 0
+        for kind in PLUGINS:
+            self._fork_ahead(kind)
+            yield 0
+        for name in _LAST:
+            importlib.import_module(name)
+            yield 0
+        self._fork_ahead(LANGUAGE)
+
+    def _fork_ahead(self, kind: str) -> None:
+        if kind in self.waiting:
+            return
+        gc.freeze()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = self._fork(kind, ours, serving=lambda: _wait(theirs))
+        self.waiting[kind] = process
+        self.selector.register(process.ended, selectors.EVENT_READ, process)
+
+    def _answer(self) -> str | None:
+        """Have a process stand for a client; tell its kind."""
         client, _ = self.listener.accept()
-        client.settimeout(_WITHIN)
         try:
-            request = _read(client)
+            request = requests.of_client(client, {*PLUGINS, LANGUAGE})
         except (OSError, ValueError, EOFError):
             client.close()
-            return
-        pid = os.fork()
-        if pid == 0:
-            selector.close()
-            self._leave(client)
-            _become(request, self.engine)
+            return None
+        process = self._hand_over(request, client) or self._fork(request.kind, client, first=request.take_on)
         request.close()
-        process = _Forked(pid, os.pidfd_open(pid), client)
-        self.forked.append(process)
+        self.taken.append(process)
         with suppress(OSError):
             client.sendall(FORKED)
-        selector.register(client, selectors.EVENT_READ, process)
-        selector.register(process.ended, selectors.EVENT_READ, process)
+        self.selector.register(client, selectors.EVENT_READ, process)
+        self.selector.register(process.ended, selectors.EVENT_READ, process)
+        return request.kind
 
-    def _leave(self, client: socket.socket) -> None:
+    def _hand_over(self, request: requests.Request, client: socket.socket) -> _Process | None:
+        """Have the process that waits for such a request take it on; None where there is none."""
+        process = self.waiting.pop(request.kind, None)
+        if process is None:
+            return None
+        self.selector.unregister(process.ended)
+        try:
+            with process.other:
+                request.hand_to(process.other)
+        except OSError:  # it was killed
+            os.waitpid(process.pid, 0)
+            os.close(process.ended)
+            return None
+        return _Process(process.pid, process.ended, client)
+
+    def _fork(
+        self,
+        kind: str,
+        other: socket.socket,
+        first: Callable[[], None] = _nothing,
+        serving: Callable[[], None] = _nothing,
+    ) -> _Process:
+        """Fork a process that does something first, serves, and does something before it tells where."""
+        pid = os.fork()
+        if pid == 0:
+            other.close()
+            self._leave()
+            _become(kind, self.engine, first, serving)
+        return _Process(pid, os.pidfd_open(pid), other)
+
+    def _leave(self) -> None:
         """In a fork: hold nothing of what the server holds, or nobody would see the others end."""
-        client.close()
+        self.selector.close()
         self.listener.close()
         os.close(self.watched)
-        for process in self.forked:
+        for process in (*self.taken, *self.waiting.values()):
             process.close()
 
-    def _look_after(self, process: _Forked, selector: selectors.BaseSelector) -> None:
+    def _look_after(self, process: _Process) -> None:
         """Hand on a signal, end a process whose client is gone, or tell a client how its process ended."""
-        if process not in self.forked:
-            return  # two events of one process came together
+        if process not in self.taken:
+            self._forget(process)
+            return
         pid, status = os.waitpid(process.pid, os.WNOHANG)
         if pid:
             code = os.waitstatus_to_exitcode(status)
             with suppress(OSError):
-                process.client.sendall(bytes([code if code >= 0 else 128 - code]))
-            if process.client in selector.get_map():
-                selector.unregister(process.client)
-            selector.unregister(process.ended)
-            self.forked.remove(process)
+                process.other.sendall(bytes([code if code >= 0 else 128 - code]))
+            if process.other in self.selector.get_map():
+                self.selector.unregister(process.other)
+            self.selector.unregister(process.ended)
+            self.taken.remove(process)
             process.close()
             return
         try:
-            numbers = process.client.recv(16)
+            numbers = process.other.recv(16)
         except BlockingIOError:
             return
         except OSError:
@@ -230,15 +262,26 @@ class _Server:
         for number in numbers:
             os.kill(process.pid, number)
         if not numbers:
-            selector.unregister(process.client)
-            os.kill(process.pid, signal.SIGKILL)  # the client was killed, and so would be what it stands for
+            self.selector.unregister(process.other)
+            os.kill(process.pid, signal.SIGINT)  # the client has ended, and so does what it stands for
+
+    def _forget(self, process: _Process) -> None:
+        """One that waited was killed; or, of a process that stood for a client, two events came together."""
+        for kind, waiting in list(self.waiting.items()):
+            if waiting is process:
+                del self.waiting[kind]
+                self.selector.unregister(process.ended)
+                os.waitpid(process.pid, 0)
+                process.close()
 
     def _end(self) -> None:
         """The engine is gone: so is whatever was forked for it."""
-        for process in self.forked:
+        for process in self.taken:
             os.kill(process.pid, signal.SIGINT)
+        for process in self.waiting.values():
+            process.other.close()
         deadline = time.monotonic() + _WITHIN
-        for process in self.forked:
+        for process in (*self.taken, *self.waiting.values()):
             with selectors.DefaultSelector() as selector:
                 selector.register(process.ended, selectors.EVENT_READ)
                 if not selector.select(max(0.0, deadline - time.monotonic())):
@@ -246,66 +289,33 @@ class _Server:
             os.waitpid(process.pid, 0)
 
 
-def _read(client: socket.socket) -> _Request:
-    """A request, from a process of this very user on this very Python: nobody else gets to the socket.
-
-    Raises:
-        OSError: It does not come, or nobody waits for the answer any more.
-        EOFError: It ends early.
-        ValueError: It is none.
-    """
-    size, streams, _, _ = socket.recv_fds(client, 4, 3)
+def _wait(server: socket.socket) -> None:
+    """In a fork that serves: wait for whom it does."""
     try:
-        data = b"".join(_parts(client, int.from_bytes(size, "big")))
-        kind, arguments, folder, environment = marshal.loads(data)  # noqa: S302 - see above
-        request = _Request(kind, arguments, folder, environment, streams)
-        client.setblocking(False)
-        _check(request, client)
-    except BaseException:
-        for descriptor in streams:
-            os.close(descriptor)
-        raise
-    return request
+        request = requests.read(server)
+    except (OSError, EOFError):  # the server has ended
+        os._exit(0)
+    server.close()
+    request.take_on()
 
 
-def _check(request: _Request, client: socket.socket) -> None:
-    if len(request.streams) != 3 or (request.kind != LANGUAGE and request.kind not in KINDS):  # noqa: PLR2004 - streams
-        raise ValueError(request.kind)
-    with suppress(BlockingIOError):
-        client.recv(1, socket.MSG_PEEK)
-        raise EOFError  # it has waited for too long, and does without
-
-
-def _parts(client: socket.socket, size: int) -> Iterator[bytes]:
-    while size:
-        part = client.recv(size)
-        if not part:
-            raise EOFError
-        size -= len(part)
-        yield part
-
-
-def _become(request: _Request, engine: int) -> NoReturn:
-    """In a fork: be what the client was started as."""
+def _become(kind: str, engine: int, first: Callable[[], None], serving: Callable[[], None]) -> NoReturn:
+    """In a fork: be a language host or a plugin."""
     try:
         signal.signal(signal.SIGINT, lambda *_: os._exit(0))  # until it has a handler of its own
-        for number, descriptor in enumerate(request.streams):
-            os.dup2(descriptor, number)
-        request.close()
-        os.chdir(request.folder)
-        os.environ.clear()
-        os.environ.update(request.environment)
-        sys.argv = [request.kind, *request.arguments]
-        if request.kind == LANGUAGE:
+        first()
+        if kind == LANGUAGE:
             from toolchain.language import host  # noqa: PLC0415 - imported long ago
 
             sys.path.remove(ROOT)  # the host's own folder is none of its programs' affair
             for stream in (sys.stdout, sys.stderr):
                 stream.reconfigure(write_through=True)  # pyright: ignore[reportAttributeAccessIssue] - a text file
-            host.main(engine)
+            host.main(engine, serving)
         else:
+            from toolchain.plugins.server import serve  # noqa: PLC0415 - as above
+
             gc.enable()
-            importlib.import_module(KINDS[request.kind])
+            serve(importlib.import_module(PLUGINS[kind]).make(), serving)
     except BaseException:  # noqa: BLE001 - nothing of the server's own may go on in a fork
         traceback.print_exc()
         sys.stderr.flush()

@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Final
@@ -31,12 +31,17 @@ _ANALYZER: Final = "analyzer"
 class LanguageHost(LanguageRuntimeServicer):
     """What the engine of Pulumi 3.259 asks of a language in order to deploy."""
 
-    def __init__(self, engine: str, *, debug: bool = True) -> None:
+    def __init__(self) -> None:
+        """Make one that has no engine yet."""
+        self._engine = ""
+        self._debug = True
+        self._ran = threading.Lock()
+        self._children: set[subprocess.Popen[bytes]] = set()
+
+    def serve(self, engine: str, *, debug: bool) -> None:
         """Take the engine's address, and whether it is told what a program says for debugging."""
         self._engine = engine
         self._debug = debug
-        self._ran = threading.Lock()
-        self._children: set[subprocess.Popen[bytes]] = set()
 
     def Handshake(  # noqa: N802 - the protocol's name, as all below
         self, request: language_pb2.LanguageHandshakeRequest, context: grpc.ServicerContext
@@ -195,19 +200,22 @@ def _output(process: subprocess.Popen[bytes]) -> Iterator[language_pb2.RunPlugin
             yield chunk
 
 
-def main(engine: int) -> None:
+def main(engine: int, serving: Callable[[], None] = lambda: None) -> None:
     """Serve until the engine says stop or is gone.
 
     Args:
         engine: Its process id.
+        serving: Called before anybody is told the port; arguments, environment and streams are looked at afterwards.
     """
-    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    host = LanguageHost(arguments[-1] if arguments else "", debug=debugging.asked(engine))
+    host = LanguageHost()
     server = grpc.server(ThreadPoolExecutor(max_workers=16), options=program.MESSAGE_LIMITS)
     add_LanguageRuntimeServicer_to_server(host, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     stopping = Stopping((signal.SIGINT, signal.SIGTERM))
+    serving()
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    host.serve(arguments[-1] if arguments else "", debug=debugging.asked(engine))
     print(port, flush=True)
     if stat.S_ISFIFO(os.fstat(0).st_mode):
         threading.Thread(target=_until_alone, args=(stopping,), daemon=True).start()
@@ -215,6 +223,7 @@ def main(engine: int) -> None:
     host.end_children()
     sys.stdout.flush()
     sys.stderr.flush()
+    os.closerange(0, 3)  # which the engine waits for, and by itself comes last, after all memory has been given back
     os._exit(0)  # threads of an unfinished program would keep the interpreter
 
 

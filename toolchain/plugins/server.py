@@ -23,7 +23,7 @@ from toolchain.plugins.wire import UNKNOWN, Properties, decode, encode
 from toolchain.stopping import Stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from toolchain.plugins.resource import Provider, Resource
 
@@ -275,13 +275,17 @@ def _ignoring(inputs: Properties, prior: Properties, paths: Iterable[str]) -> Pr
     return inputs
 
 
-def serve(provider: Provider) -> None:
-    """Serve until the engine ends us, or is gone itself: print the port, then wait."""
+def serve(provider: Provider, serving: Callable[[], None] = lambda: None) -> None:
+    """Serve until the engine ends us, or is gone itself: print the port, then wait.
+
+    Args:
+        provider: What is served.
+        serving: Called before anybody is told the port; arguments, environment and streams are looked at afterwards.
+    """
     # The engine's way to end a plugin; it keeps the terminal's Ctrl-C away from us. A shell starts what it runs in the
     # background, and so all below it, with SIGINT ignored: it is taken over in any case.
     stopping = Stopping((signal.SIGINT,))
     parent = os.getppid()
-    provider.log = EngineLog(next((argument for argument in sys.argv[1:] if not argument.startswith("-")), ""))
     server = grpc.server(
         ThreadPoolExecutor(max_workers=_THREADS),
         options=(
@@ -293,8 +297,12 @@ def serve(provider: Provider) -> None:
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(provider), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    serving()
+    provider.log = EngineLog(next((argument for argument in sys.argv[1:] if not argument.startswith("-")), ""))
     print(port, flush=True)
     while not stopping.wait(_PARENT_WATCH) and os.getppid() == parent:
         pass
-    # At once: what is still under way nobody waits for any more.
+    # At once: what is still under way nobody waits for any more. The engine waits for the end of the streams, which
+    # comes last by itself, after all memory has been given back.
+    os.closerange(0, 3)
     os._exit(0)
