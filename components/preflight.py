@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.alias_generators import to_camel, to_snake
 
-from components import backup_place, in_use
+from components import backup_place, docker_client, in_use
 from components.backup import BACKUP_UID
 from components.builds import PROJECT_DIR, BaseImages, Build, base_images, minio_build, mlflow_build
 from components.errors import Refusal
@@ -75,15 +75,12 @@ def connect(timeout: int = _TIMEOUT) -> DockerClient:
     Raises:
         Refusal: Nobody answers there, or the socket may not be used.
     """
-    import docker  # noqa: PLC0415 - slow to import; a unit test of the program does without
-    from docker.errors import DockerException  # noqa: PLC0415
+    from docker.errors import DockerException  # noqa: PLC0415 - slow to import; a unit test of the program does without
 
     try:
-        client = docker.from_env(timeout=timeout)
-        client.ping()
+        return docker_client.connect(timeout)
     except DockerException as error:
         raise Refusal([_no_docker(str(error))]) from None
-    return client
 
 
 def _no_docker(error: str) -> Problem:
@@ -120,7 +117,7 @@ def check(
         Refusal: Something would; it names everything found.
     """
     with ThreadPoolExecutor(2) as beside:  # each takes as long for its answer as all the rest
-        looked = beside.submit(look, naming, client, settings.database_name)
+        looked = beside.submit(look, naming, client, settings.database_name, plain.get("postgresAdminPassword"))
         read = beside.submit(_used, naming, client, plain, dry_run=dry_run)
         info: dict[str, Any] = client.info()
         bases = base_images(settings)

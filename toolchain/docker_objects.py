@@ -60,15 +60,14 @@ def connect() -> DockerClient:
     Raises:
         RefusedError: None answers.
     """
-    import docker  # noqa: PLC0415 - takes a third of a second to import
-    from docker.errors import DockerException  # noqa: PLC0415
+    from docker.errors import DockerException  # noqa: PLC0415 - takes a third of a second to import
+
+    from components import docker_client  # noqa: PLC0415 - as above
 
     try:
-        client = docker.from_env(timeout=_TIMEOUT)
-        client.ping()
+        return docker_client.connect(_TIMEOUT)
     except DockerException as error:
         raise RefusedError("docker", "not running", str(error), "make doctor") from None
-    return client
 
 
 def _is_ended_job(container: Container) -> bool:

@@ -6,25 +6,29 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from components.naming import Naming, Role
-from components.upgrade import psql
+from components.upgrade import psql, superuser
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from docker import DockerClient
     from docker.models.containers import Container
 
 _VERSION = "org.opencontainers.image.version"
 _MAJOR = "PG_MAJOR="
 
-_LOOK = """set -e
-ask() { psql -XAtq -v ON_ERROR_STOP=1 -U postgres -d "$1" -c "$2"; }
-ask postgres "SELECT 'database', datname, pg_database_size(oid) FROM pg_database WHERE NOT datistemplate"
-ask "$1" "SELECT 'revision', version_num FROM alembic_version" 2>/dev/null || true
-df --output=avail --block-size=1 /var/lib/postgresql | tail -n 1 | sed 's/^ */free|/'
-for file in /var/lib/postgresql/*/docker/PG_VERSION; do if test -e "$file"; then
-    image=${file%/docker/PG_VERSION}/image
-    echo "cluster|$(<"$file")|$(if test -e "$image"; then cat "$image"; fi)"
-fi; done
+#: Databases with their sizes, clusters with the images before, and the table of the database that is asked.
+_HELD = """
+SELECT 'database', datname, pg_database_size(oid)::text FROM pg_database WHERE NOT datistemplate UNION ALL
+SELECT 'cluster', major, trim(coalesce(pg_read_file(folder || 'image', 0, 4096, true), ''), E' \\n')
+FROM pg_ls_dir('/var/lib/postgresql') AS major, concat('/var/lib/postgresql/', major, '/') AS folder
+WHERE major ~ '^[0-9]+$' AND (pg_stat_file(folder || 'docker/PG_VERSION', true)).size IS NOT NULL UNION ALL
+SELECT 'table', relname, '' FROM pg_class WHERE oid = to_regclass('public.alembic_version')
 """
+
+_REVISION = "SELECT version_num FROM public.alembic_version"
+
+_FREE = "df --output=avail --block-size=1 /var/lib/postgresql | tail -n 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Found:
         answers: Whether PostgreSQL answers; the rest is known only where it does.
         revision: Schema revision of the backend store; None where MLflow has not been set up.
         databases: Every database, with its size in bytes.
-        free: Bytes that are free where the data lies.
+        free: Asks how many bytes are free where the data lies; 0 where that is not known.
         clusters: Major versions whose data is in the volume, each with the image that served it before an upgrade.
         paused: Whether the tracking server was stopped by an upgrade, and is not to be started by Docker.
     """
@@ -49,7 +53,7 @@ class Found:
     answers: bool = False
     revision: str | None = None
     databases: dict[str, int] = field(default_factory=dict[str, int])
-    free: int = 0
+    free: Callable[[], int] = lambda: 0
     clusters: dict[int, str] = field(default_factory=dict[int, str])
     paused: bool = False
 
@@ -78,32 +82,39 @@ def served(naming: Naming, client: DockerClient) -> tuple[str | None, bool]:
     return version, policy.get("Name") == "no"
 
 
-def look(naming: Naming, client: DockerClient, database: str) -> Found:
-    """Ask the Docker host, and PostgreSQL where it runs; changes nothing."""
+def look(naming: Naming, client: DockerClient, database: str, password: str | None = None) -> Found:
+    """Ask the Docker host, and PostgreSQL where it runs; changes nothing.
+
+    Args:
+        naming: The stack's names.
+        client: The Docker host.
+        database: Name of the backend store.
+        password: What the superuser's may be: who knows it is answered sooner.
+    """
     version, paused = served(naming, client)
     postgres = container(naming, client, "postgres")
     if postgres is None:
         return Found(version, paused=paused)
     image, major = str(postgres.attrs["Config"]["Image"]), major_in(postgres.attrs["Config"].get("Env"))
-    try:
-        said = psql.shell(postgres, _LOOK, database) if postgres.status == "running" else None
-    except psql.SqlError:
-        said = None
-    if said is None:
+    if postgres.status != "running":
         return Found(version, image, major, paused=paused)
-    revision, free = None, 0
-    databases: dict[str, int] = {}
-    clusters: dict[int, str] = {}
-    for kind, *rest in (line.split("|") for line in said.splitlines()):
-        if kind == "database":
-            databases[rest[0]] = int(rest[1])
-        elif kind == "revision":
-            revision = rest[0]
-        elif kind == "free":
-            free = int(rest[0])
-        elif kind == "cluster" and rest[0].isdigit():
-            clusters[int(rest[0])] = rest[1]
-    return Found(version, image, major, True, revision, databases, free, clusters, paused)
+    try:
+        with superuser.session(postgres, database, password) as ask:
+            held = ask(_HELD)
+            is_set_up = any(kind == "table" for kind, *_ in held)
+            revision = next((row[0] for row in ask(_REVISION)), None) if is_set_up else None
+    except psql.SqlError:
+        return Found(version, image, major, paused=paused)
+    databases = {name: int(size) for kind, name, size in held if kind == "database"}
+    clusters = {int(name): served_by for kind, name, served_by in held if kind == "cluster"}
+    return Found(version, image, major, True, revision, databases, lambda: _free(postgres), clusters, paused)
+
+
+def _free(postgres: Container) -> int:
+    try:
+        return int(psql.shell(postgres, _FREE))
+    except (psql.SqlError, ValueError):
+        return 0
 
 
 def major_in(environment: list[str] | None) -> int | None:

@@ -148,7 +148,7 @@ def _schema(settings: Settings, found: Found) -> tuple[SchemaMove | None, list[s
     target = None if known is None else known.head
     move = SchemaMove(settings.database_name, served, wanted, found.revision, target, size)
     needed = _COPIES * size + _SPARE
-    return move, [], _room("mlflowVersion", wanted, needed, found.free)
+    return move, [], _room("mlflowVersion", wanted, needed, found.free())
 
 
 def _unasked(wanted: str, found: Found) -> Problem:
@@ -175,7 +175,7 @@ def _cluster(found: Found, reference: str, client: DockerClient) -> tuple[Cluste
         return None, [Problem("postgresImage", reference, wrong, "make up, which starts it, or make doctor")]
     size = sum(found.databases.values())
     move = ClusterMove(found.major, wanted, found.image, size)
-    return move, _room("postgresImage", reference, size + _CLUSTER_SPARE, found.free)
+    return move, _room("postgresImage", reference, size + _CLUSTER_SPARE, found.free())
 
 
 def _major(reference: str, client: DockerClient) -> int | None:

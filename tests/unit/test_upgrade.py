@@ -32,7 +32,7 @@ _SERVES_OLD = Found(
     answers=True,
     revision=_head(_OLD),
     databases={"mlflow": 10 * _MIB, "postgres": 7 * _MIB},
-    free=10 * 1024 * _MIB,
+    free=lambda: 10 * 1024 * _MIB,
     clusters={18: ""},
 )
 _SERVES_NEW = replace(_SERVES_OLD, version=DEFAULT_MLFLOW_VERSION, revision=_head(DEFAULT_MLFLOW_VERSION))
@@ -104,7 +104,7 @@ def test_a_schema_that_the_version_does_not_know_is_refused_with_the_version_tha
 
 
 def test_without_room_for_the_copy_nothing_is_begun() -> None:
-    _, problems = _decide(replace(_SERVES_OLD, free=100 * _MIB))
+    _, problems = _decide(replace(_SERVES_OLD, free=lambda: 100 * _MIB))
     assert "the copy that is the way back takes 148 MiB" in problems[0]
     assert "100 MiB are free" in problems[0]
 

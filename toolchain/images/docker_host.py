@@ -11,6 +11,7 @@ import docker
 import docker.errors
 import requests
 
+from components import docker_client
 from toolchain.errors import RefusedError
 from toolchain.images.progress import Progress, StepFailedError
 
@@ -29,16 +30,14 @@ def connect(timeout: float = _TIMEOUT_SECONDS) -> docker.DockerClient:
         RefusedError: No daemon answers.
     """
     try:
-        client = docker.from_env(timeout=timeout)  # pyright: ignore[reportArgumentType] - seconds may be a float
-        client.ping()
-    except (docker.errors.DockerException, requests.RequestException) as error:
+        return docker_client.connect(timeout)
+    except docker.errors.DockerException as error:
         raise RefusedError(
             "docker",
             "does not answer",
             f"a Docker daemon is needed ({error})",
             "make doctor",
         ) from error
-    return client
 
 
 def has(client: docker.DockerClient, reference: str) -> bool:
