@@ -33,6 +33,7 @@ GROUPS = {
         f"{_FILE}hardening.py",
         f"{_FILE}rights.py",
         f"{_FILE}in_use.py",
+        f"{_FILE}found.py",
     ),
     "drilled": (
         f"{_FILE}drift.py",

@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
-from toolchain.forkserver import requests
 from toolchain.forkserver.client import FOLDER, FORKED, LANGUAGE, ROOT, socket_name, through
+from toolchain.forkserver.request import Request, of_client, wait_for
 
 #: What the program imports at once; nobody is answered before.
 _FIRST: Final = ("components.config", "components.stack", "docker", "psycopg", "components.preflight")
@@ -186,7 +186,7 @@ class _Server:
         """Have a process stand for a client; tell its kind."""
         client, _ = self.listener.accept()
         try:
-            request = requests.of_client(client, {*PLUGINS, LANGUAGE})
+            request = of_client(client, {*PLUGINS, LANGUAGE})
         except (OSError, ValueError, EOFError):
             client.close()
             return None
@@ -199,7 +199,7 @@ class _Server:
         self.selector.register(process.ended, selectors.EVENT_READ, process)
         return request.kind
 
-    def _hand_over(self, request: requests.Request, client: socket.socket) -> _Process | None:
+    def _hand_over(self, request: Request, client: socket.socket) -> _Process | None:
         """Have the process that waits for such a request take it on; None where there is none."""
         process = self.waiting.pop(request.kind, None)
         if process is None:
@@ -208,7 +208,8 @@ class _Server:
         try:
             with process.other:
                 request.hand_to(process.other)
-        except OSError:  # it was killed
+        except OSError:  # it was killed, or hangs
+            os.kill(process.pid, signal.SIGKILL)
             os.waitpid(process.pid, 0)
             os.close(process.ended)
             return None
@@ -292,10 +293,9 @@ class _Server:
 def _wait(server: socket.socket) -> None:
     """In a fork that serves: wait for whom it does."""
     try:
-        request = requests.read(server)
+        request = wait_for(server)
     except (OSError, EOFError):  # the server has ended
         os._exit(0)
-    server.close()
     request.take_on()
 
 

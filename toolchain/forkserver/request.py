@@ -15,6 +15,9 @@ _WITHIN = 5.0
 
 _STREAMS = 3
 
+#: What a process says that is to take a request on.
+_GOT_IT = b"+"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -40,14 +43,17 @@ class Request:
             os.close(descriptor)
 
     def hand_to(self, process: socket.socket) -> None:
-        """Have a process that waits for it take it on.
+        """Have a process that waits for it (`wait_for`) take it on.
 
         Raises:
-            OSError: It is gone.
+            OSError: It is gone, or does not answer.
         """
         data = marshal.dumps((self.kind, self.arguments, self.folder, self.environment))
+        process.settimeout(_WITHIN)
         socket.send_fds(process, [len(data).to_bytes(4, "big")], self.streams)
         process.sendall(data)
+        if process.recv(1) != _GOT_IT:
+            raise ConnectionResetError
 
     def take_on(self) -> None:
         """Have this process be what the client was started as, down to its streams."""
@@ -65,14 +71,21 @@ class Request:
         sys.argv = [self.kind, *self.arguments]
 
 
-def read(sender: socket.socket) -> Request:
-    """A request, from a process of this very user on this very Python: nobody else gets to the socket.
+def wait_for(server: socket.socket) -> Request:
+    """The request that the server hands to this process, some time.
 
     Raises:
-        OSError: It does not come.
-        EOFError: It ends early.
-        ValueError: It is none.
+        OSError: The server has ended.
+        EOFError: Likewise.
     """
+    request = _read(server)
+    server.sendall(_GOT_IT)
+    server.close()
+    return request
+
+
+def _read(sender: socket.socket) -> Request:
+    """A request, from a process of this very user on this very Python: nobody else gets to the socket."""
     size, streams, _, _ = socket.recv_fds(sender, 4, _STREAMS)
     try:
         data = b"".join(_parts(sender, int.from_bytes(size, "big")))
@@ -97,7 +110,7 @@ def of_client(client: socket.socket, kinds: Collection[str]) -> Request:
         ValueError: It is none.
     """
     client.settimeout(_WITHIN)
-    request = read(client)
+    request = _read(client)
     client.setblocking(False)
     if len(request.streams) == _STREAMS and request.kind in kinds:
         with suppress(BlockingIOError):
