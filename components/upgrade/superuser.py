@@ -1,11 +1,13 @@
 """Queries as PostgreSQL's superuser, by the sooner of two ways.
 
-Who knows the password logs in at the published port. To have Docker start a program in the container takes ten times as
-long, but always works: with another password, without the database, or with a Docker host that is another machine.
+Who knows the password logs in at the published port, where what it takes is loaded already. To have Docker start a
+program in the container takes far longer, but always works: with another password, without the database, and with a
+Docker host that is another machine.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -52,9 +54,9 @@ def session(postgres: Container, database: str, password: str | None) -> Generat
 
 def _connection(postgres: Container, database: str, password: str) -> psycopg.Connection[Any] | None:
     address = _address(postgres)
-    if address is None:
+    if address is None or "psycopg" not in sys.modules:
         return None
-    import psycopg  # noqa: PLC0415 - slow to import
+    import psycopg  # noqa: PLC0415 - where it is not loaded yet, to load it takes longer than the other way
 
     host, port = address
     try:

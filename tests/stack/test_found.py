@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 
 from components.naming import Naming
 from components.upgrade.found import Found, look
 from tests.stack.harness import Stack, execute
+
+assert psycopg, "loaded, as by the language host from packages: the sooner way is taken where it is"
 
 _OLD = "/var/lib/postgresql/13"
 
