@@ -2,7 +2,8 @@
 
 Who knows the password logs in at the published port, where what it takes is loaded already. To have Docker start a
 program in the container takes far longer, but always works: with another password, without the database, and with a
-Docker host that is another machine.
+Docker host that is another machine. Whose port that is only the server itself can tell: the socket of a Docker host may
+come from another machine, and this one may have a stack with the same password at the same port.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 Ask = Callable[[str], list[tuple[str, ...]]]
 
 _PORT = "5432/tcp"
+
+#: What the Docker library calls a host whose socket is a file of this machine.
+_SOCKET = "http+docker://localhost"
+
+#: The name that Docker gave the container: it begins with its id.
+_ITSELF = r"SELECT trim(pg_read_file('/etc/hostname'), E' \n')"
 
 #: Arguments: database and query.
 _INSIDE = """set -e
@@ -60,23 +67,28 @@ def _connection(postgres: Container, database: str, password: str) -> psycopg.Co
 
     host, port = address
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             host=host,
             port=port,
             user=POSTGRES_ADMIN,
             password=password,
             dbname=database,
             sslmode="disable",
+            require_auth="scram-sha-256",  # which gives the password to nobody, and is a proof of both sides
             connect_timeout=_PATIENCE,
             autocommit=True,
         )
-    except psycopg.OperationalError:
-        return None
+        if connection.execute(_ITSELF).fetchone() == (postgres.attrs["Config"]["Hostname"],):
+            return connection
+        connection.close()
+    except psycopg.Error:
+        pass
+    return None
 
 
 def _address(postgres: Container) -> tuple[str, str] | None:
-    """Where the server is found from here; None where its host is another machine."""
-    if postgres.client is None or not postgres.client.api.base_url.startswith("http+docker://"):
+    """Where the server is published; None where its host is another machine for sure."""
+    if postgres.client is None or postgres.client.api.base_url != _SOCKET:
         return None
     published: Sequence[dict[str, str]] = postgres.ports.get(_PORT) or ()
     return next(((each["HostIp"], each["HostPort"]) for each in published if each["HostIp"]), None)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from components.naming import Naming
+from components.upgrade import superuser
 from components.upgrade.found import Found, look
 from tests.stack.harness import Stack, execute
 
@@ -69,4 +72,20 @@ def test_who_knows_the_password_has_docker_start_nothing(stack: Stack) -> None:
     naming = Naming(stack.name)
     assert _programs(stack, lambda: look(naming, stack.client, "mlflow", right)) == 0
     assert _programs(stack, lambda: look(naming, stack.client, "mlflow", "a wrong one")) > 0
-    assert _programs(stack, lambda: stack.up().ok()) == 0
+    # A language host from elsewhere has it loaded too late.
+    folders = stack.checkout.pulumi_environment(stack.name)["PATH"]
+    host = Path(shutil.which("pulumi-language-python", path=folders) or "").resolve()
+    assert (_programs(stack, lambda: stack.up().ok()) == 0) is host.is_relative_to(stack.checkout.root)
+
+
+def test_a_server_at_that_port_which_is_another_one_is_not_believed(stack: Stack) -> None:
+    stack.up().ok()
+    postgres, right = stack.container("postgres"), stack.outputs["credentials"]["postgresAdminPassword"]
+
+    def ask() -> None:
+        with superuser.session(postgres, "mlflow", right) as query:
+            assert query("SELECT datname FROM pg_database WHERE datname = 'mlflow'") == [("mlflow",)]
+
+    assert _programs(stack, ask) == 0
+    postgres.attrs["Config"]["Hostname"] = "0123456789ab"  # as where a Docker host elsewhere has the container
+    assert _programs(stack, ask) > 0

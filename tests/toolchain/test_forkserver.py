@@ -122,15 +122,25 @@ def engine() -> Iterator[Engine]:
     yield from _engine(paths.PROJECT_DIR)
 
 
-@pytest.fixture
-def broken(tmp_path: Path) -> Iterator[Engine]:
-    """An engine of a checkout whose program can't be imported."""
+def _broken(tmp_path: Path, file: str) -> Iterator[Engine]:
     root = tmp_path / "checkout"
     for name in ("toolchain", "components", "images"):
         shutil.copytree(paths.PROJECT_DIR / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "components" / "stack.py").write_text("raise SyntaxError('half written')\n")
+    (root / file).write_text("raise SyntaxError('half written')\n")
     (root / ".local").mkdir(mode=0o700)
     yield from _engine(root)
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Iterator[Engine]:
+    """An engine of a checkout whose program can't be imported."""
+    yield from _broken(tmp_path, "components/stack.py")
+
+
+@pytest.fixture
+def half_broken(tmp_path: Path) -> Iterator[Engine]:
+    """An engine of a checkout whose MinIO plugin can't be imported."""
+    yield from _broken(tmp_path, "toolchain/plugins/minio/provider.py")
 
 
 def _packages(started: Started) -> set[str]:
@@ -175,7 +185,8 @@ def test_what_comes_after_the_first_host_is_forked_and_answers(engine: Engine) -
 def test_what_comes_next_is_forked_before_it_is_asked_for(engine: Engine, tmp_path: Path) -> None:
     _, waiting = _begin(engine)
     plugin = engine.start(_PLUGIN)
-    assert engine.forks(plugin) < waiting
+    (fork,) = engine.forks(plugin)
+    assert fork in waiting
     assert _version(plugin)
     host = engine.start(_LANGUAGE, tmp_path, PATH="/usr/bin:/bin")
     (fork,) = engine.forks(host)
@@ -187,17 +198,27 @@ def test_what_comes_next_is_forked_before_it_is_asked_for(engine: Engine, tmp_pa
     assert engine.end(host) == (0, "", "")
 
 
-def test_one_that_was_killed_while_it_waited_is_done_without(engine: Engine) -> None:
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["is killed", "hangs"])
+def test_one_that_ends_while_it_waits_is_done_without(engine: Engine, end: signal.Signals) -> None:
     server, waiting = _begin(engine)
-    os.kill(server, signal.SIGSTOP)  # so that it learns of that from its own try
     for pid in waiting:
-        os.kill(pid, signal.SIGKILL)
-    os.kill(server, signal.SIGCONT)
+        os.kill(pid, end)
     for name in (_PLUGIN, _LANGUAGE):
         started = engine.start(name)
-        assert len(engine.forks(started)) == 1
+        (fork,) = engine.forks(started)
+        assert fork not in waiting
         assert engine.end(started) == (0, "", "")
     assert server in engine.alive()
+
+
+def test_what_can_not_be_forked_ahead_leaves_the_rest_alone(half_broken: Engine) -> None:
+    half_broken.start(_LANGUAGE)
+    host = half_broken.start(_LANGUAGE)
+    assert len(half_broken.forks(host)) == 1
+    plugin = half_broken.start(_PLUGIN)
+    assert len(half_broken.forks(plugin)) == 1
+    assert _version(plugin)
+    assert half_broken.end(host) == (0, "", "")
 
 
 def test_a_fork_has_the_environment_and_the_folder_that_it_was_started_with(engine: Engine, tmp_path: Path) -> None:
@@ -233,6 +254,15 @@ def test_a_fork_ends_when_the_process_that_it_stands_for_is_killed(engine: Engin
     os.kill(killed.pid, signal.SIGKILL)
     eventually(lambda: fork not in engine.alive(), "its fork is gone", 10)
     assert len(engine.forks(engine.start(name))) == 1, "and the next one is forked"
+
+
+def test_a_fork_that_hangs_is_killed_some_time_after_the_process_that_it_stands_for(engine: Engine) -> None:
+    engine.start(_LANGUAGE)
+    plugin = engine.start(_PLUGIN)
+    (fork,) = engine.forks(plugin)
+    os.kill(fork, signal.SIGSTOP)
+    os.kill(plugin.pid, signal.SIGKILL)
+    eventually(lambda: fork not in engine.alive(), "its fork is gone", 15)
 
 
 def test_a_signal_that_comes_when_the_fork_has_ended_is_no_complaint(engine: Engine) -> None:

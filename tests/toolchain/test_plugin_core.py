@@ -51,11 +51,13 @@ _REFUSED = {
 }
 
 
+@pytest.mark.parametrize("linked", ["itself", "its folder"])
 @pytest.mark.parametrize("name", _NAMES)
-def test_a_launcher_works_through_a_link_and_from_any_folder(name: str, tmp_path: Path) -> None:
-    link = tmp_path / f"pulumi-resource-{name}"
-    link.symlink_to(PLUGINS_BIN / f"pulumi-resource-{name}")
-    with started(name, launcher=link, cwd=tmp_path) as plugin:
+def test_a_launcher_works_through_a_link_and_from_any_folder(name: str, linked: str, tmp_path: Path) -> None:
+    launcher = PLUGINS_BIN / f"pulumi-resource-{name}"
+    link = tmp_path / "link" if linked == "its folder" else tmp_path / launcher.name
+    link.symlink_to(launcher.parent if linked == "its folder" else launcher)
+    with started(name, launcher=link / launcher.name if linked == "its folder" else link, cwd=tmp_path) as plugin:
         assert plugin.version == _MAKERS[name]().version
 
 

@@ -7,11 +7,11 @@ import os
 import socket
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 
-#: Seconds for a request to come whole.
+#: Seconds for a request to come whole, and for a process that waits for one to answer: a client waits longer.
 _WITHIN = 5.0
+_ANSWER_WITHIN = 1.0
 
 _STREAMS = 3
 
@@ -49,7 +49,7 @@ class Request:
             OSError: It is gone, or does not answer.
         """
         data = marshal.dumps((self.kind, self.arguments, self.folder, self.environment))
-        process.settimeout(_WITHIN)
+        process.settimeout(_ANSWER_WITHIN)
         socket.send_fds(process, [len(data).to_bytes(4, "big")], self.streams)
         process.sendall(data)
         if process.recv(1) != _GOT_IT:
@@ -106,20 +106,27 @@ def of_client(client: socket.socket, kinds: Collection[str]) -> Request:
 
     Raises:
         OSError: It does not come in time.
-        EOFError: It ends early, or the client has waited for too long and does without.
+        EOFError: It ends early.
         ValueError: It is none.
     """
     client.settimeout(_WITHIN)
     request = _read(client)
     client.setblocking(False)
     if len(request.streams) == _STREAMS and request.kind in kinds:
-        with suppress(BlockingIOError):
-            client.recv(1, socket.MSG_PEEK)
-            request.close()
-            raise EOFError
         return request
     request.close()
     raise ValueError(request.kind)
+
+
+def waits(client: socket.socket) -> bool:
+    """Whether a client still waits for the answer; one that has waited for too long does without."""
+    try:
+        client.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _parts(sender: socket.socket, size: int) -> Iterator[bytes]:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from toolchain.forkserver.client import FOLDER, FORKED, LANGUAGE, ROOT, socket_name, through
-from toolchain.forkserver.request import Request, of_client, wait_for
+from toolchain.forkserver.request import Request, of_client, wait_for, waits
 
 #: What the program imports at once; nobody is answered before.
 _FIRST: Final = ("components.config", "components.stack", "docker", "psycopg", "components.preflight")
@@ -45,7 +45,7 @@ _LAST: Final = ("minio",)
 #: host then, and nobody for this machine's cores.
 _PAUSE: Final = 0.03
 
-#: Seconds for a process to end once its engine is gone.
+#: Seconds for a process to end once its client or its engine is gone.
 _WITHIN: Final = 5.0
 
 
@@ -130,6 +130,7 @@ class _Server:
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     taken: list[_Process] = field(default_factory=list[_Process])
     waiting: dict[str, _Process] = field(default_factory=dict[str, _Process])
+    due: dict[int, float] = field(default_factory=dict[int, float])  # process id → when it is to have ended
 
     def serve(self) -> None:
         """Import everything, and fork for whoever asks, until the engine is gone."""
@@ -142,9 +143,12 @@ class _Server:
         pause: float | None = None
         ahead: Iterator[float] = iter(())
         while True:
-            events = self.selector.select(pause)
+            events = self.selector.select(self._no_longer_than(pause))
+            self._kill_what_is_due()
             if not events:
-                pause = next(ahead, None)
+                pause = None
+                with suppress(Exception):  # what can't be made ready is made when it is asked for
+                    pause = next(ahead, None)
             for key, _ in events:
                 if key.fileobj == self.watched:
                     self._end()
@@ -190,8 +194,14 @@ class _Server:
         except (OSError, ValueError, EOFError):
             client.close()
             return None
-        process = self._hand_over(request, client) or self._fork(request.kind, client, first=request.take_on)
+        process = self._hand_over(request, client) if waits(client) else None
+        if process is None and waits(client):
+            with suppress(OSError):
+                process = self._fork(request.kind, client, first=request.take_on)
         request.close()
+        if process is None:
+            client.close()
+            return None
         self.taken.append(process)
         with suppress(OSError):
             client.sendall(FORKED)
@@ -225,10 +235,18 @@ class _Server:
         """Fork a process that does something first, serves, and does something before it tells where."""
         pid = os.fork()
         if pid == 0:
-            other.close()
-            self._leave()
-            _become(kind, self.engine, first, serving)
-        return _Process(pid, os.pidfd_open(pid), other)
+            try:
+                other.close()
+                self._leave()
+                _become(kind, self.engine, first, serving)
+            finally:
+                os._exit(1)
+        try:
+            return _Process(pid, os.pidfd_open(pid), other)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
     def _leave(self) -> None:
         """In a fork: hold nothing of what the server holds, or nobody would see the others end."""
@@ -252,6 +270,7 @@ class _Server:
                 self.selector.unregister(process.other)
             self.selector.unregister(process.ended)
             self.taken.remove(process)
+            self.due.pop(process.pid, None)
             process.close()
             return
         try:
@@ -265,6 +284,18 @@ class _Server:
         if not numbers:
             self.selector.unregister(process.other)
             os.kill(process.pid, signal.SIGINT)  # the client has ended, and so does what it stands for
+            self.due[process.pid] = time.monotonic() + _WITHIN
+
+    def _no_longer_than(self, pause: float | None) -> float | None:
+        """How many seconds to wait at most, with an eye on what is due."""
+        left = [max(0.0, when - time.monotonic()) for when in self.due.values()]
+        return min([*left, *([] if pause is None else [pause])], default=None)
+
+    def _kill_what_is_due(self) -> None:
+        for pid, when in list(self.due.items()):
+            if when <= time.monotonic():
+                del self.due[pid]
+                os.kill(pid, signal.SIGKILL)
 
     def _forget(self, process: _Process) -> None:
         """One that waited was killed; or, of a process that stood for a client, two events came together."""
