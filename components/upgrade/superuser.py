@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from components.naming import POSTGRES_ADMIN
@@ -78,11 +78,12 @@ def _connection(postgres: Container, database: str, password: str) -> psycopg.Co
             connect_timeout=_PATIENCE,
             autocommit=True,
         )
+    except psycopg.OperationalError:
+        return None
+    with suppress(psycopg.Error):
         if connection.execute(_ITSELF).fetchone() == (postgres.attrs["Config"]["Hostname"],):
             return connection
-        connection.close()
-    except psycopg.Error:
-        pass
+    connection.close()
     return None
 
 
