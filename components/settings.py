@@ -484,7 +484,10 @@ class Secret:
 
 
 SECRETS: tuple[Secret, ...] = (
-    Secret("postgresAdminPassword", "PostgreSQL's superuser `postgres`: the provider uses it, and the look before a deployment."),
+    Secret(
+        "postgresAdminPassword",
+        "PostgreSQL's superuser `postgres`: the provider uses it, and the look before a deployment.",
+    ),
     Secret("postgresOwnerPassword", "The owner of the database: the migration job alone uses it."),
     Secret("postgresRuntimePassword", "The run-time role `mlflowuser`: reads and writes rows."),
     Secret("minioRootPassword", "MinIO's root user: the provider and the MinIO container alone use it."),
