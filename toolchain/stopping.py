@@ -31,3 +31,13 @@ class Stopping:
         """Wait until it is to end, or until the time is over; tell which."""
         ready, _, _ = select.select([self._reader], [], [], seconds)
         return bool(ready)
+
+
+def engine_is_gone() -> bool:
+    """Whether the engine has ended: it holds the other end of the stdin of each process that it starts.
+
+    Its process id does not tell that to one that it ended before: whoever takes its children over has another one.
+    """
+    ends = select.poll()
+    ends.register(0, 0)
+    return any(event & select.POLLHUP for _, event in ends.poll(0))

@@ -69,16 +69,7 @@ class Engine:
 
     def alive(self) -> set[int]:
         """Process ids of all that came of it, itself left out."""
-        found: set[int] = set()
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                ours = self.mark.encode() in (folder / "environ").read_bytes()
-                zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-            except OSError:
-                continue
-            if ours and not zombie:
-                found.add(int(folder.name))
-        return found - {self.process.pid}
+        return _marked(self.mark) - {self.process.pid}
 
     def forks(self, started: Started) -> set[int]:
         """What stands for a process: whatever else writes where it does."""
@@ -89,6 +80,20 @@ class Engine:
         """What has been forked, and stands for nobody yet: it writes nowhere, as its server does."""
         silent = {pid for pid in self.alive() if _stdout(pid) == os.devnull}
         return {pid for pid in silent if _parent(pid) in silent}
+
+
+def _marked(mark: str) -> set[int]:
+    """Process ids of all that have a mark in their environment."""
+    found: set[int] = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            marked = mark.encode() in (folder / "environ").read_bytes()
+            zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            continue
+        if marked and not zombie:
+            found.add(int(folder.name))
+    return found
 
 
 def _stdout(pid: int) -> str:
@@ -312,3 +317,25 @@ def test_the_socket_of_a_server_that_was_killed_goes_with_the_next(engine: Engin
     left.touch()
     engine.start(_LANGUAGE)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("name", [_LANGUAGE, _PLUGIN])
+def test_what_an_engine_started_that_is_gone_already_ends_and_leaves_nothing(name: str) -> None:
+    mark = uuid.uuid4().hex
+    reader, writer = os.pipe()
+    os.close(writer)
+    with subprocess.Popen(
+        [paths.PROJECT_DIR / "toolchain" / "bin" / name, "127.0.0.1:1"],
+        cwd=paths.PROJECT_DIR,
+        env={**os.environ, _MARK: mark, "MLFLOW_STACK_PYTHON": sys.executable},
+        stdin=reader,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        os.close(reader)
+        try:
+            assert process.wait(20) == 0
+            assert not _marked(mark)
+            assert not Path(paths.PROJECT_DIR, ".local", f"fork-{os.getpid()}.sock").exists()
+        finally:
+            for pid in _marked(mark):
+                os.kill(pid, signal.SIGKILL)

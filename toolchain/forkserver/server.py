@@ -27,6 +27,7 @@ from typing import Final, NoReturn
 
 from toolchain.forkserver.client import FOLDER, FORKED, LANGUAGE, ROOT, socket_name, through
 from toolchain.forkserver.request import Request, of_client, wait_for, waits
+from toolchain.stopping import engine_is_gone
 
 #: What the program imports at once; nobody is answered before.
 _FIRST: Final = ("components.config", "components.stack", "docker", "psycopg", "components.preflight")
@@ -59,6 +60,8 @@ def begin() -> None:
     engine = os.getppid()
     try:
         watched = os.pidfd_open(engine)
+        if engine_is_gone():
+            return
         listener = _listener(engine)
     except OSError:
         return

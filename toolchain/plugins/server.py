@@ -20,7 +20,7 @@ from toolchain.plugins.protocol import plugin_pb2, provider_pb2, provider_pb2_gr
 from toolchain.plugins.resource import EngineLog, Partial
 from toolchain.plugins.status import half_made, reported
 from toolchain.plugins.wire import UNKNOWN, Properties, decode, encode
-from toolchain.stopping import Stopping
+from toolchain.stopping import Stopping, engine_is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -300,7 +300,7 @@ def serve(provider: Provider, serving: Callable[[], None] = lambda: None) -> Non
     serving()
     provider.log = EngineLog(next((argument for argument in sys.argv[1:] if not argument.startswith("-")), ""))
     print(port, flush=True)
-    while not stopping.wait(_PARENT_WATCH) and os.getppid() == parent:
+    while not engine_is_gone() and os.getppid() == parent and not stopping.wait(_PARENT_WATCH):
         pass
     # At once: what is still under way nobody waits for any more. The engine waits for the end of the streams, which
     # comes last by itself, after all memory has been given back.
