@@ -245,6 +245,8 @@ def test_no_signature_and_no_header_gets_into_the_log(gateway: Gateway) -> None:
     assert gateway.told("GET", "/quiet")["name"] == "mlflow"
     status, _, content = gateway.ask("GET", f"/bucket/key?{_SIGNED}", headers={"Authorization": "Basic c2VjcmV0"})
     assert status == 503
+    gateway.ask("GET", f"/bucket/last?{_SIGNED}")
+    eventually(lambda: "/bucket/last" in logs(gateway.container), "Docker has what the container has written before")
     seen = logs(gateway.container)
     assert "/bucket/key" in seen, "the failure itself is logged, with its path"
     assert '"status":503' in seen
