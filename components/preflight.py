@@ -116,7 +116,7 @@ def check(
     Raises:
         Refusal: Something would; it names everything found.
     """
-    with ThreadPoolExecutor(2) as beside:  # each takes as long for its answer as all the rest
+    with ThreadPoolExecutor(2) as beside:  # each may take as long for its answer as all the rest
         looked = beside.submit(look, naming, client, settings.database_name, plain.get("postgresAdminPassword"))
         read = beside.submit(_used, naming, client, plain, dry_run=dry_run)
         info: dict[str, Any] = client.info()
