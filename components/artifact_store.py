@@ -123,7 +123,8 @@ class ArtifactStore(pulumi.ComponentResource):
                     id="old-versions", expiration="DeleteMarker", noncurrent_version_expiration_days=days
                 )
             ],
-            opts=self._inside(),
+            # MinIO reads all settings of a bucket and writes them back: of two at once, one would be lost.
+            opts=self._inside(after=[versioning]),
         )
         return [versioning, rules]
 
@@ -136,11 +137,11 @@ class ArtifactStore(pulumi.ComponentResource):
             f"{name}-attachment", user_name=user.name, policy_name=policy.name, opts=self._inside()
         )
 
-    def _inside(self, *, protect: bool | None = None) -> pulumi.ResourceOptions:
+    def _inside(self, *, protect: bool | None = None, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(
             parent=self,
             provider=self._provider,
-            depends_on=[self._server],
+            depends_on=[self._server, *after],
             deleted_with=self._data,
             protect=protect,
         )

@@ -305,6 +305,12 @@ def test_old_versions_of_objects_are_kept_only_when_asked_for_and_expire(default
     assert rule == {"id": "old-versions", "expiration": "DeleteMarker", "noncurrentVersionExpirationDays": 7}
 
 
+def test_the_settings_of_a_bucket_are_written_one_after_the_other() -> None:
+    recorded = run_stack({"bucketVersioning": "true"})
+    after = recorded.of("minio:index/ilmPolicy:IlmPolicy", "rules").request.dependencies
+    assert any(urn.endswith("::versioning") for urn in after), "of two at once MinIO loses one"
+
+
 def test_the_garbage_collector_is_there_only_with_a_schedule_and_has_the_rights_of_the_server(
     default: Recorded,
 ) -> None:
