@@ -22,7 +22,9 @@ ROLES = ("postgres", "minio", "server", "gateway")
 #: Speed of the front door relative to a client that talks to MinIO itself, with an artifact that goes in parts.
 #: On a quiet machine it is 1.0 up and 0.6 to 0.75 down; the rest is for what else a machine does.
 LEAST_UP, LEAST_DOWN = 0.7, 0.45
-ROUNDS = 2
+#: Rounds in which both take turns, and how often these are gone at most: other tests beside this one may meet
+#: one way in both rounds, and then say nothing of it.
+ROUNDS, TRIES = 2, 4
 
 
 @pytest.fixture(scope="module")
@@ -70,28 +72,37 @@ def test_a_direct_client_needs_what_client_env_says(direct: Stack, tmp_path: Pat
     assert done.returncode == 0, f"the client suite failed with direct access:\n{done.stdout}\n{done.stderr}"
 
 
-def test_the_front_door_is_nearly_as_fast_as_direct_access(stack: Stack, direct: Stack, tmp_path: Path) -> None:
+def _seconds(front: str, itself: str, environment: dict[str, str]) -> dict[str, dict[str, list[float]]]:
+    """Move a large artifact over both ways: URI → way → seconds of each round."""
     done = subprocess.run(
-        [
-            *(sys.executable, str(SUITE.with_name("transfer.py")), str(LARGE_MIB), str(ROUNDS)),
-            *(stack.tracking_uri, direct.tracking_uri),
-        ],
-        env=_client_environment(direct, tmp_path) | {"TMPDIR": str(tmp_path)},
+        [sys.executable, str(SUITE.with_name("transfer.py")), str(LARGE_MIB), str(ROUNDS), front, itself],
+        env=environment,
         check=False,
         capture_output=True,
         text=True,
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    seconds: dict[str, dict[str, list[float]]] = json.loads(done.stdout.splitlines()[-1])
-    # The best of each: what the way itself costs, without what else the machine was doing.
-    best = {uri: {way: min(times) for way, times in ways.items()} for uri, ways in seconds.items()}
-    up, down = (best[direct.tracking_uri][way] / best[stack.tracking_uri][way] for way in ("up", "down"))
-    print(
-        f"{LARGE_MIB} MiB, speed of the front door relative to direct access: up {up:.2f}, down {down:.2f}; {seconds}"
-    )
-    assert up >= LEAST_UP, f"up: {up:.2f} of direct access, at least {LEAST_UP} wanted: {seconds}"
-    assert down >= LEAST_DOWN, f"down: {down:.2f} of direct access, at least {LEAST_DOWN} wanted: {seconds}"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_front_door_is_nearly_as_fast_as_direct_access(stack: Stack, direct: Stack, tmp_path: Path) -> None:
+    front, itself = stack.tracking_uri, direct.tracking_uri
+    environment = _client_environment(direct, tmp_path) | {"TMPDIR": str(tmp_path)}
+    best = {(uri, way): float("inf") for uri in (front, itself) for way in ("up", "down")}
+    up = down = 0.0
+    for _ in range(TRIES):
+        seconds = _seconds(front, itself, environment)
+        # The best of each: what the way itself costs, without what else the machine was doing.
+        best = {(uri, way): min(shortest, *seconds[uri][way]) for (uri, way), shortest in best.items()}
+        up, down = (best[itself, way] / best[front, way] for way in ("up", "down"))
+        print(
+            f"{LARGE_MIB} MiB, speed of the front door relative to direct access: up {up:.2f}, down {down:.2f}; "
+            f"{seconds}"
+        )
+        if up >= LEAST_UP and down >= LEAST_DOWN:
+            return
+    pytest.fail(f"up {up:.2f} and down {down:.2f} of direct access, at least {LEAST_UP} and {LEAST_DOWN} wanted")
 
 
 def test_the_stacks_share_neither_objects_nor_data(stack: Stack, direct: Stack) -> None:

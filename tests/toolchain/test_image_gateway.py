@@ -208,7 +208,7 @@ def test_a_stream_arrives_as_it_is_made(gateway: Gateway) -> None:
     waited = time.monotonic() - start
     rest = answer.read()
     assert first == b"data: 0\n"
-    assert waited < 1 < time.monotonic() - start
+    assert waited < (time.monotonic() - start) / 2, "three events, a second apart"
     assert b"data: 2" in rest
 
 
