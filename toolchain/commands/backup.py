@@ -37,8 +37,14 @@ def run(session: Session, to: str, s3_file: str = "") -> int:
 def _summary(session: Session, to: str, made: dict[str, Any]) -> str:
     objects, counts = made["objects"], made["counts"]
     chosen = "" if session.stack == "dev" else f" STACK={session.stack}"
+    spoilt = objects["spoilt"]
+    warning = f"""\
+warning          {spoilt} objects in the backup were not as they were once copied, and were copied again: look at what
+                   keeps {to}, and try the whole of it: make verify-backup FROM={to}{chosen}
+"""
     return f"""
-backup           {made["set"]} in {to}, read back and compared
+{warning if spoilt else ""}\
+backup           {made["set"]} in {to}; what is new was read back and compared
 holds            {counts["runs"]} runs, {counts["experiments"]} experiments, {counts["models"]} models
 size             {contents.size(made["bytes"])}: {objects["count"]} objects, {objects["new"]} of them new \
 ({contents.size(objects["newBytes"])})

@@ -57,9 +57,10 @@ def run(request: Request, kept: Mapping[str, str] | None = None) -> dict[str, An
             keep(sets.DUMP, moment.dump())
         dumped = time.monotonic()
         _say("the objects")
-        found, copied = objects.gather(sets.TARGET, set_id, _before(earlier))
+        gathered = objects.gather(sets.TARGET, set_id, _before(earlier))
+    found, copied = gathered.objects, gathered.copied
     keep(sets.LIST, objects.written(found))
-    gathered = time.monotonic()
+    stored = time.monotonic()
     for name, text in {**request.keys, **(kept or {})}.items():
         keep(f"keys/{name}", [text.encode()], "keys:", ".bin")
     new_bytes = sum(found[path].size for path in copied if path in found)
@@ -80,8 +81,9 @@ def run(request: Request, kept: Mapping[str, str] | None = None) -> dict[str, An
             "bytes": sum(one.size for one in found.values()),
             "new": len(copied),
             "newBytes": new_bytes,
+            "spoilt": len(gathered.spoilt),
         },
-        "seconds": {"database": round(dumped - began, 1), "objects": round(gathered - dumped, 1)},
+        "seconds": {"database": round(dumped - began, 1), "objects": round(stored - dumped, 1)},
         "key": manifest.key_id(request.key),
         "files": files,
     }

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 from mlflow_stack_backup import rclone
@@ -22,6 +24,10 @@ REPLACED: Final = "replaced"
 
 #: Times that objects are tried which were overwritten or deleted while they were copied.
 _ROUNDS: Final = 4
+
+#: Days in which each object of the pool has its turn to be read again. A prime: a schedule of any other rhythm comes to
+#: all of them, too.
+TURNS: Final = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +45,12 @@ class Object:
     sha256: str = ""
 
 
-def listed(remote: str) -> dict[str, Object]:
-    """Every object or file of a place, by its path; none where there is no such place.
+def listed(remote: str, *, missing_is_empty: bool = True) -> dict[str, Object]:
+    """Every object or file of a place, by its path.
+
+    Args:
+        remote: The place.
+        missing_is_empty: There is nothing where there is no such place.
 
     Raises:
         Problem: The place can't be read, or a name in it can't be carried.
@@ -48,7 +58,7 @@ def listed(remote: str) -> dict[str, Object]:
     found: dict[str, Object] = {}
     # What the store keeps of times is enough, and costs no request for each object.
     options = ("--recursive", "--files-only", "--no-mimetype", "--fast-list", "--use-server-modtime")
-    for line in rclone.lines("lsjson", remote, *options, missing_is_empty=True):
+    for line in rclone.lines("lsjson", remote, *options, missing_is_empty=missing_is_empty):
         if not line.startswith("{"):
             continue
         entry = json.loads(line.rstrip(","))
@@ -58,6 +68,20 @@ def listed(remote: str) -> dict[str, Object]:
             raise Problem("object", repr(path), wrong, "rename it")
         found[path] = Object(int(entry["Size"]), str(entry["ModTime"]))
     return found
+
+
+def stored() -> dict[str, Object]:
+    """Every object of the bucket, by its path.
+
+    Raises:
+        Problem: It can't be read; or it is gone, which is not to have no objects.
+    """
+    try:
+        return listed(BUCKET, missing_is_empty=False)
+    except rclone.Missing:
+        wrong = "is not there, and its objects are not either"
+        mend = "make up, which makes an empty one, and make restore FROM=FOLDER OVERWRITE=1"
+        raise Problem("artifact store", "bucket", wrong, mend) from None
 
 
 def hashes(remote: str, paths: Iterable[str]) -> dict[str, str]:
@@ -74,36 +98,67 @@ def hashes(remote: str, paths: Iterable[str]) -> dict[str, str]:
         return found
 
 
-def gather(target: str, set_id: str, before: Mapping[str, Object]) -> tuple[dict[str, Object], set[str]]:
-    """Bring the pool up to what is in the bucket now.
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The objects of a set.
+
+    Attributes:
+        objects: Each of them, in the pool.
+        copied: The paths of those that were copied for it.
+        spoilt: Those of which the pool had another content than was once copied, or none.
+    """
+
+    objects: Mapping[str, Object]
+    copied: set[str]
+    spoilt: set[str]
+
+
+def in_turn(set_id: str, path: str) -> bool:
+    """Whether a set's day is that of an object, on which it is read though it is not new."""
+    day = date.fromisoformat(set_id[:8]).toordinal()
+    return zlib.crc32(path.encode()) % TURNS == day % TURNS
+
+
+def _kept(target: str, set_id: str, known: Mapping[str, Object]) -> dict[str, Object]:
+    """Which objects the pool has as they were copied into it: all by their size, those whose turn it is by content."""
+    pool = listed(f"{target}{POOL}")
+    there = {path: one for path, one in known.items() if path in pool and pool[path].size == one.size}
+    turn = [path for path in there if in_turn(set_id, path)]
+    read = hashes(f"{target}{POOL}", turn) if turn else {}
+    return {path: one for path, one in there.items() if path not in turn or read.get(path) == one.sha256}
+
+
+def gather(target: str, set_id: str, before: Mapping[str, Object]) -> Gathered:
+    """Bring the pool up to what is in the bucket now; each new object is read back from it.
 
     Args:
         target: The place of the sets.
         set_id: The set that is made.
         before: The objects of the set before.
 
-    Returns:
-        The objects of this set, each of which is in the pool and was read back; and the paths of those that were
-        copied for it.
-
     Raises:
         Problem: An object can't be had; it is named.
     """
-    wanted, pool = listed(BUCKET), listed(f"{target}{POOL}")
-    done: dict[str, Object] = {}
-    for path, found in wanted.items():
-        known = before.get(path)
-        same = known is not None and (known.size, known.modified) == (found.size, found.modified)
-        if known is not None and same and path in pool and pool[path].size == found.size:
-            done[path] = known
-    pool.clear()
+    wanted = stored()
+    known = {
+        path: one
+        for path, one in before.items()
+        if path in wanted and (one.size, one.modified) == (wanted[path].size, wanted[path].modified)
+    }
+    done = _kept(target, set_id, known)
+    spoilt = known.keys() - done.keys()
+    if spoilt:
+        print(f"objects: {len(spoilt)} are not in the backup as they were copied: again", file=sys.stderr, flush=True)
+        with rclone.names(spoilt) as only:
+            # In their place, and not put aside: older sets mean what is in the bucket, and not what has become of it.
+            rclone.tried("copy", BUCKET, f"{target}{POOL}", "--no-traverse", "--ignore-times", only)
     pending = wanted.keys() - done.keys()
     copied = set(pending)
     for attempt in range(_ROUNDS):
         if not pending:
             break
         if attempt:
-            now = listed(BUCKET)
+            now = stored()
             copied -= pending - now.keys()
             pending &= now.keys()  # deleted meanwhile: no business of this set
             wanted |= {path: now[path] for path in pending}
@@ -119,7 +174,7 @@ def gather(target: str, set_id: str, before: Mapping[str, Object]) -> tuple[dict
     if pending:
         wrong = f"could not be copied ({len(pending)} objects could not), or changes all the time"
         raise Problem("object", min(pending), wrong, "make backup, again; make logs ROLE=minio")
-    return done, copied
+    return Gathered(done, copied, spoilt)
 
 
 def written(objects: Mapping[str, Object]) -> Iterator[bytes]:
@@ -179,7 +234,7 @@ def put(target: str, set_id: str, objects: Mapping[str, Object]) -> list[str]:
     Returns:
         The paths of those that are not there as they should be.
     """
-    present = listed(BUCKET)
+    present = stored()
     wrong: list[str] = []
     for place, paths in places(target, set_id, objects).items():
         # What an interrupted run has brought is read all the same, below.

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final
 
@@ -54,6 +54,10 @@ _OPTIONS: Final = (
     # Objects that begin to be written under their own name would be taken for whole ones after a kill.
     "--inplace=false",
 )
+
+
+class Missing(Problem):
+    """There is no such place."""
 
 
 def configure(remotes: Mapping[str, Mapping[str, str]], key: str) -> None:
@@ -117,12 +121,17 @@ def lines(*arguments: str, missing_is_empty: bool = False) -> Iterator[str]:
         missing_is_empty: A place that is not there has nothing in it.
 
     Raises:
+        Missing: There is no such place.
         Problem: It failed.
     """
-    with _started(*arguments, well=(0, _NO_SUCH_FOLDER) if missing_is_empty else (0,)) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            yield line.decode().rstrip("\n")
+    try:
+        with _started(*arguments) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                yield line.decode().rstrip("\n")
+    except Missing:
+        if not missing_is_empty:
+            raise
 
 
 def pieces(path: str) -> Iterator[bytes]:
@@ -175,10 +184,11 @@ def names(paths: Iterable[str]) -> Generator[str]:
 
 
 @contextlib.contextmanager
-def _started(*arguments: str, well: Collection[int] = (0,)) -> Generator[subprocess.Popen[bytes]]:
+def _started(*arguments: str) -> Generator[subprocess.Popen[bytes]]:
     """A command at work; ended when the block is left.
 
     Raises:
+        Missing: There is no such place.
         Problem: It failed, and what the block does has no reason of its own to.
     """
     command = ["rclone", *arguments, *_OPTIONS]
@@ -197,8 +207,9 @@ def _started(*arguments: str, well: Collection[int] = (0,)) -> Generator[subproc
                 process.stdin.close()
             process.wait()
             listener.join()
-    if process.returncode not in well:
-        raise Problem(
+    if process.returncode:
+        kind = Missing if process.returncode == _NO_SUCH_FOLDER else Problem
+        raise kind(
             "rclone", " ".join(arguments[:2]), " | ".join(said) or f"exit code {process.returncode}", "make doctor"
         )
 

@@ -21,7 +21,7 @@ def look(request: Request) -> dict[str, Any]:
     with database.moment() as moment:
         rows = moment.rows()
     found = objects.read(sets.path(request.set, sets.LIST)) if request.set else {}
-    others = {path: one.size for path, one in objects.listed(objects.BUCKET).items() if path not in found}
+    others = {path: one.size for path, one in objects.stored().items() if path not in found}
     return {"tables": rows, "objects": len(others), "bytes": sum(others.values())}
 
 
@@ -38,7 +38,7 @@ def run(request: Request) -> dict[str, Any]:
     database.configure(request.database)
     with database.alone("restore"):
         found = sets.find(request.set)
-        others = [path for path in objects.listed(objects.BUCKET) if path not in found.objects]
+        others = [path for path in objects.stored() if path not in found.objects]
         print(f"the objects: {len(found.objects)}", file=sys.stderr, flush=True)
         wrong = objects.put(sets.TARGET, found.id, found.objects)
         if wrong:

@@ -98,7 +98,9 @@ class Keeper:
             self.last, self.error = datetime.now(UTC), None
             self.size, self.seconds = made["bytes"], made["seconds"]
             removed = ", ".join(gone) or "none"
-            say(f"backup {made['set']}: {made['objects']['new']} new objects, {made['seconds']} s; removed: {removed}")
+            counts = made["objects"]
+            new = f"{counts['new']} new objects ({counts['spoilt']} of them were spoilt in the backup)"
+            say(f"backup {made['set']}: {new}, {made['seconds']} s; removed: {removed}")
             return made
 
     def _failed(self, problem: Problem) -> None:

@@ -113,6 +113,9 @@ def clear(unfinished: list[str]) -> None:
 def prune(keep: int) -> list[str]:
     """Remove all sets but the newest, and the objects that none of those means.
 
+    Where the newest has no objects, the last one that has some stays, too: it may be all that is left of a bucket that
+    somebody emptied.
+
     Args:
         keep: How many stay.
 
@@ -124,6 +127,10 @@ def prune(keep: int) -> list[str]:
     """
     known = whole()
     old, kept = known[:-keep], known[-keep:]
+    last = next((set_id for set_id in reversed(known) if _objects(set_id)), None)
+    if last in old:
+        old.remove(last)
+        kept.insert(0, last)
     for set_id in old:
         rclone.run("deletefile", path(set_id, manifest.NAME))  # from here on it is no set, whatever comes between
         rclone.run("purge", path(set_id))
@@ -139,6 +146,12 @@ def prune(keep: int) -> list[str]:
         with rclone.names(unmeant) as only:
             rclone.run("delete", f"{TARGET}{objects.POOL}", only)
     return old
+
+
+def _objects(set_id: str) -> int:
+    """How many objects a set has."""
+    where = path(set_id, manifest.NAME)
+    return int(manifest.read(where.removeprefix(TARGET), rclone.text(where))["objects"]["count"])
 
 
 @dataclass(frozen=True)
