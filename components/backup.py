@@ -69,6 +69,7 @@ class Backup(pulumi.ComponentResource):
                 image=args.image,
                 uid=BACKUP_UID,
                 networks=[(network, []) for network in args.networks],
+                looks_up_names=True,
                 memory_mb=_MEMORY_MB,
                 probe=http_probe(PORT, "/health"),
                 command=["serve"],

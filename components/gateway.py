@@ -67,6 +67,7 @@ class Gateway(pulumi.ComponentResource):
                 image=args.image,
                 uid=GATEWAY_UID,
                 networks=[(args.front, args.door.aliases), *((network, []) for network in args.inner)],
+                looks_up_names=True,
                 memory_mb=_MEMORY_MB,
                 probe=_PROBE,
                 command=["caddy", "run", "--config", f"{FILES_PATH}/Caddyfile", "--adapter", "caddyfile"],

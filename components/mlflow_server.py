@@ -123,6 +123,7 @@ class MlflowServer(pulumi.ComponentResource):
                 image=args.image,
                 uid=MLFLOW_UID,
                 networks=[(network, []) for network in args.networks],
+                looks_up_names=True,
                 memory_mb=settings.server_memory_limit_mb,
                 probe=http_probe(PORT, "/health"),
                 command=["serve"],

@@ -56,6 +56,10 @@ _TMP = {"/tmp": memory_folder(16)}  # noqa: S108 - in the container's own memory
 _LOGS: Any = {"log_driver": "json-file", "log_opts": {"max-file": "3", "max-size": "10m"}}
 
 
+#: The container itself, where nobody answers. Docker knows the containers of a network by name all the same.
+_NO_RESOLVER = ["127.0.0.1"]
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """A file given to a container before it starts.
@@ -100,6 +104,8 @@ class ServiceArgs:
         folders: Path in the container → folder of the Docker host.
         tmpfs: Path in the container → mount options (see `memory_folder`). Nothing else but `volumes` can be written.
         capabilities: Capabilities that it needs; all others are dropped.
+        looks_up_names: Whether it may ask the Docker host's resolver for names that are not the stack's: a way out for
+            what is put into a name. Containers on its networks are found without.
         stop_seconds: Grace between the stop signal and the kill.
     """
 
@@ -119,6 +125,7 @@ class ServiceArgs:
     folders: Mapping[str, str] = field(default_factory=dict[str, str])
     tmpfs: Mapping[str, str] = field(default_factory=lambda: dict(_TMP))
     capabilities: Sequence[str] = ()
+    looks_up_names: bool = False
     stop_signal: str | None = None
     stop_seconds: int = 10
     start_seconds: int = 120
@@ -163,6 +170,7 @@ def service_container(args: ServiceArgs, opts: pulumi.ResourceOptions) -> docker
             docker.ContainerNetworksAdvancedArgs(name=network, aliases=sorted(aliases) or None)
             for network, aliases in args.networks
         ],
+        dns=None if args.looks_up_names else _NO_RESOLVER,
         ports=[
             docker.ContainerPortArgs(internal=port.internal, external=port.external, ip=port.address)
             for port in sorted(args.ports, key=lambda port: port.internal)

@@ -51,11 +51,12 @@ RULES = list(_rules())
 
 
 def _is(value: str, seen: Any, inspected: dict[str, Any], stack: Stack) -> bool:
-    if value.startswith("`"):
+    if value.startswith("`") and value.endswith("`"):
         return (seen or json.loads(value.strip("`")).__class__()) == json.loads(value.strip("`"))
     binds: list[str] = inspected["HostConfig"]["Binds"]
     volumes = [bind.split(":") for bind in binds]
     others = [source for source, *_ in volumes if not source.startswith(f"mlflow-{stack.name}-")]
+    networks: set[str] = set(inspected["NetworkSettings"]["Networks"])
     phrases = {
         "a user id other than 0": lambda: re.fullmatch(r"[1-9]\d*:[1-9]\d*", str(seen)) is not None,
         "more than 0": lambda: int(seen) > 0,
@@ -64,6 +65,10 @@ def _is(value: str, seen: Any, inspected: dict[str, Any], stack: Stack) -> bool:
         "volumes of the stack": lambda: others == [],
         "volumes of the stack, and the folder `backupTarget`": lambda: (
             others == [stack.pulumi("config", "get", "backupTarget").ok().stdout.strip()]
+        ),
+        '`["127.0.0.1"]` where no network has a way out': lambda: (
+            (seen or [])
+            == ([] if {f"mlflow-{stack.name}-{part}" for part in ("front", "app")} & networks else ["127.0.0.1"])
         ),
         "files read-only": lambda: [mode for _, path, mode in volumes if path == FILES_PATH] == ["ro"],
     }
