@@ -45,9 +45,10 @@ def attempt(session: Session, command: str, *arguments: str) -> tuple[int, Outco
         line = session.command(command, "--stack", session.stack, *arguments, *asked, "--event-log", log)
         # The vendor shows the flag only with this variable, which has no other effect; its Automation API sets it.
         env = {**session.environment.whole(), "PULUMI_DEBUG_COMMANDS": "true"}
-        code = attached.run(line, env, paths.PROJECT_DIR)
+        ended = attached.run(line, env, paths.PROJECT_DIR)
         outcome = events.read(log)
-    return DONE if code == 0 else REFUSED if outcome.was_refused else FAILED, outcome
+    outcome.interrupted = ended.interrupted
+    return DONE if ended.code == 0 else REFUSED if outcome.was_refused else FAILED, outcome
 
 
 def tell(outcome: Outcome, code: int) -> None:

@@ -27,11 +27,13 @@ class Outcome:
         touched: Whether it began to change anything outside of the state.
         errors: Its error messages, each as the program, a provider or a policy gave it.
         not_created: What could not be created, in the form in which a state has it, secrets hidden.
+        interrupted: Whether somebody asked it to end before it had; the log does not tell.
     """
 
     touched: bool = False
     errors: list[str] = field(default_factory=list[str])
     not_created: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
+    interrupted: bool = False
 
     @property
     def mends(self) -> list[str]:

@@ -41,9 +41,14 @@ def find(state: Deployment, objects: Objects) -> list[Resource]:
     ]
 
 
+def data_volumes(session: Session) -> set[str]:
+    """Names of the volumes with data."""
+    return {f"mlflow-{session.name}-{part}" for part in _DATA}
+
+
 def with_data(gone: Collection[Resource], session: Session) -> list[Resource]:
     """Those among them that held data."""
-    names = {f"mlflow-{session.name}-{part}" for part in _DATA}
+    names = data_volumes(session)
     return [found for found in gone if found.type == deployment.VOLUME and found.name in names]
 
 

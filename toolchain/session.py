@@ -57,7 +57,7 @@ class Session:
     def run(self, *arguments: str | Path, quiet: bool = False) -> int:
         """Run `pulumi` on the user's terminal and give its exit code."""
         env = self.environment.whole()
-        return attached.run(self.command(*arguments), env, paths.PROJECT_DIR, quiet=quiet)
+        return attached.run(self.command(*arguments), env, paths.PROJECT_DIR, quiet=quiet).code
 
     def try_(self, *arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run `pulumi` and give all it said."""

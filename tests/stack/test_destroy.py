@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.stack.harness import Checkout, Stack, exclusive_images, execute, on_a_terminal, wait_until
+from tests.stack.ledger import Ledger
 
 
 def _stop(*roles: str) -> Callable[[Stack], None]:
@@ -135,6 +136,25 @@ def test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose(spare: St
         # What the first line of the refusal says; the fixture's end is the destroy on purpose.
         spare.configure(dataProtection="false")
         spare.up().ok()
+
+
+def test_a_destroy_that_is_interrupted_keeps_the_data_and_up_brings_the_stack_back_with_it(spare: Stack) -> None:
+    ledger = Ledger(spare.tracking_uri)
+    ledger.log(2)
+    with spare.checkout.started("destroy", "--yes", stack=spare.name) as working:
+        wait_until(lambda: "Container server deleting" in working.output(), "the server's container is being stopped")
+        working.interrupt()
+        code, said = working.wait(120), working.output()
+    print(said)
+    assert code == 1, said
+    assert f"destroy: {spare.name}: was interrupted, and stopped where it was; left: " in said, said
+    assert f"; the data is whole. mend: make destroy STACK={spare.name}, which finishes it; make up" in said, said
+    data = {f"mlflow-{spare.name}-{store}-data" for store in ("postgres", "minio")}
+    assert data <= spare.inventory().volumes, said
+    spare.up().ok()
+    spare.assert_healthy()
+    spare.assert_no_changes()
+    assert ledger.missing() == []
 
 
 @pytest.mark.sampled

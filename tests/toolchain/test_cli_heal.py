@@ -334,6 +334,37 @@ def test_destroy_wants_a_yes(standing: Checkout, client: docker.DockerClient) ->
     assert "nothing of it is there" in again.stderr, again.text
 
 
+@pytest.mark.sampled
+@pytest.mark.parametrize("how", ["Ctrl-C", "Ctrl-C twice", "kill"])
+def test_a_destroy_that_is_interrupted_stops_where_it_is(
+    standing: Checkout, client: docker.DockerClient, how: str
+) -> None:
+    data = f"mlflow-{STACK}-minio-data"
+    with standing.started("destroy", "--yes", stack=STACK) as working:
+        wait_until(lambda: "server deleting" in working.output(), "its container is being stopped")
+        if how == "kill":
+            os.kill(working.process.pid, signal.SIGTERM)  # the shell script became the command
+        else:
+            working.interrupt()
+        if how == "Ctrl-C twice":
+            wait_until(lambda: "cancel" in working.output().lower(), "the engine has taken note of the first")
+            working.interrupt()
+        code, said = working.wait(120), working.output()
+    assert code == 1, said
+    assert f"destroy: {STACK}: was interrupted, and stopped where it was; left: " in said, said
+    assert f"mend: make destroy STACK={STACK}, which finishes it; make up STACK={STACK} " in said, said
+    assert "is gone; its settings" not in said, said
+    assert "removed:" not in said, f"something was swept\n{said}"
+    gone = said.partition("; gone, with what was in it: ")[2].partition(". mend: ")[0].split(", ")
+    assert (data in inventory(client, STACK).volumes) is (data not in gone), said
+    assert f"mlflow-{STACK}-postgres-data" in gone, "this program has none"
+    if how == "kill":
+        standing.toolchain("destroy", "--yes", stack=STACK).ok()
+        assert inventory(client, STACK).is_empty
+    up(standing).ok()
+    settled(standing)
+
+
 def test_a_terminal_is_asked_for_the_name(standing: Checkout, client: docker.DockerClient) -> None:
     assert answer(standing, "y") == 2, "a mere yes is not the name"
     assert running(client)

@@ -6,11 +6,11 @@ import os
 import sys
 from contextlib import suppress
 
-from toolchain import contents, deploy, deployment, engine, heal
+from toolchain import contents, deploy, deployment, engine, heal, missing
 from toolchain.commands import backup, init
 from toolchain.deployment import Deployment
 from toolchain.docker_objects import JOBS, Objects, role
-from toolchain.errors import DONE, RefusedError
+from toolchain.errors import DONE, FailedError, RefusedError
 from toolchain.say import say
 from toolchain.session import Session
 
@@ -21,6 +21,10 @@ def run(session: Session, *, yes: bool) -> int:
     Args:
         session: The stack.
         yes: Do not ask.
+
+    Raises:
+        RefusedError: It may not, or can't be done; nothing was touched.
+        FailedError: It was interrupted; the same command goes on from there.
     """
     engine.require()
     objects = Objects(session.name)
@@ -33,8 +37,13 @@ def run(session: Session, *, yes: bool) -> int:
     heal.clear_locks(session)
     objects.remove_jobs()
     _drop_pending(session, state, objects)
-    code = deploy.run(session, "destroy", "--yes", "--skip-preview")
-    _sweep(state, Objects(session.name, objects.client))
+    code, outcome = deploy.attempt(session, "destroy", "--yes", "--skip-preview")
+    after = Objects(session.name, objects.client)
+    # A `pulumi destroy` that was cancelled may say that it ended well.
+    if (outcome.interrupted or code == DONE) and _is_unfinished(session):
+        raise _interrupted(session, after)
+    deploy.tell(outcome, code)
+    _sweep(state, after)
     if code:
         say("  what Pulumi could not reach was removed with its containers and volumes")
         _forget_all(session)
@@ -60,13 +69,35 @@ def _refuse_protected(session: Session, state: Deployment) -> None:
     """
     if not any(resource.protected for resource in state.resources):
         return
-    chosen = "" if session.stack == "dev" else f" STACK={session.stack}"
     raise RefusedError(
         "dataProtection",
         "true",
         f"keeps the data of stack {session.stack}; nothing was touched",
-        f"pulumi config set dataProtection false --stack {session.stack} && make up{chosen} && make destroy{chosen}",
+        f"pulumi config set dataProtection false --stack {session.stack} && {_make('up', session)} && "
+        f"{_make('destroy', session)}",
     )
+
+
+def _is_unfinished(session: Session) -> bool:
+    """Whether Pulumi knows of something that is left to destroy."""
+    state = deployment.load(session)
+    return bool(state.resources or state.pending)
+
+
+def _interrupted(session: Session, left: Objects) -> FailedError:
+    """The word on a destroy that somebody stopped on its way."""
+    counts = ((left.containers, "containers"), (left.networks, "networks"), (left.volumes, "volumes"))
+    there = ", ".join(f"{len(found)} {kind}" for found, kind in counts if found) or "nothing on this Docker host"
+    gone = sorted(missing.data_volumes(session) - {str(volume.name) for volume in left.volumes})
+    said = f"gone, with what was in it: {', '.join(gone)}" if gone else "the data is whole"
+    wrong = f"was interrupted, and stopped where it was; left: {there}; {said}"
+    back = "makes the stack anew, around what is left" if gone else "brings the stack back with its data"
+    mend = f"{_make('destroy', session)}, which finishes it; {_make('up', session)} {back}"
+    return FailedError("destroy", session.stack, wrong, mend)
+
+
+def _make(target: str, session: Session) -> str:
+    return f"make {target}" if session.stack == "dev" else f"make {target} STACK={session.stack}"
 
 
 def _nothing_known(session: Session, objects: Objects) -> int:
