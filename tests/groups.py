@@ -45,6 +45,7 @@ GROUPS = {
         f"{_FILE}object_encryption.py",
         f"{_FILE}destroy.py::test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose",
         f"{_FILE}destroy.py::test_on_a_terminal_a_backup_is_offered_and_a_wrong_name_keeps_the_stack",
+        f"{_FILE}destroy.py::test_a_client_on_the_network_that_is_there_for_it_keeps_the_stack_whole",
         f"{_FILE}destroy.py::test_a_destroy_that_is_interrupted_keeps_the_data_and_up_brings_the_stack_back_with_it",
         f"{_FILE}bad_input.py",
     ),

@@ -45,6 +45,9 @@ UPGRADE_JOB: Final = "upgrade"
 #: Roles of containers that run once beside the others, and that Pulumi knows nothing of.
 JOBS: Final = (REKEY, BACKUP, GC_JOB, IMPORT_JOB, UPGRADE_JOB)
 
+#: Role of a container that is made to look into a volume, of whatever stack, and is gone in a moment.
+LOOK: Final = "look"
+
 #: Those that are of no use when the command that started them is gone.
 _CUT_OFF: Final = (REKEY, UPGRADE_JOB)
 

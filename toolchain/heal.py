@@ -8,10 +8,11 @@ of a stack of the same name in another checkout.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from toolchain import deployment, inside, locks, missing, rotation
+from toolchain import deployment, holders, inside, locks, missing, rotation
 from toolchain.deployment import Deployment, Pending, Resource
 from toolchain.docker_objects import JOBS, SERVICES, Objects, health, role
 from toolchain.errors import FailedError, RefusedError
@@ -104,7 +105,7 @@ def _refuse_renamed(session: Session, state: Deployment) -> None:
 
 
 def _refuse_foreign(session: Session, state: Deployment, objects: Objects) -> None:
-    """Containers that bear the stack's labels and that this state never heard of are another checkout's."""
+    """Containers and networks with the stack's labels that this state never heard of are another checkout's."""
     known = {resource.id for resource in state.resources} | {operation.resource.name for operation in state.pending}
     names = {resource.name for resource in state.of_type(deployment.CONTAINER)}
     for container in objects.containers:
@@ -119,6 +120,23 @@ def _refuse_foreign(session: Session, state: Deployment, objects: Objects) -> No
             "or one whose state is lost",
             f"make up STACK=another-name; or, if nobody needs it: docker rm -f {container.name}",
         )
+    _refuse_networks(state, objects, known)
+
+
+def _refuse_networks(state: Deployment, objects: Objects, known: Collection[str]) -> None:
+    """Docker makes no second network of a name: one that a destroy or a lost state has left behind is in the way."""
+    names = {resource.name for resource in state.of_type(deployment.NETWORK)}
+    unknown = {str(found.name) for found in objects.networks if not {found.id, found.name} & {*known, *names}}
+    if not unknown:
+        return
+    remove = f"docker network rm {' '.join(sorted(unknown))}"
+    raise RefusedError(
+        "network",
+        ", ".join(sorted(unknown)),
+        f"belongs to a stack {objects.stack} that this state does not know: that of another checkout, "
+        "or one whose state is lost",
+        f"make up STACK=another-name; or, if nobody needs it: {holders.mend(holders.find(objects, unknown), remove)}",
+    )
 
 
 def _settle(operation: Pending, state: Deployment, objects: Objects) -> bool:

@@ -138,6 +138,26 @@ def test_a_protected_stack_is_kept_whole_until_it_is_let_go_on_purpose(spare: St
         spare.up().ok()
 
 
+def test_a_client_on_the_network_that_is_there_for_it_keeps_the_stack_whole(spare: Stack) -> None:
+    network, image = f"mlflow-{spare.name}-front", spare.outputs["images"]["server"]
+    before = spare.inventory()
+    client = spare.client.containers.run(image, ["900"], entrypoint=["sleep"], network=network, detach=True)
+    try:
+        refused = spare.destroy()
+        assert refused.code == 2, refused.text
+        assert f"destroy: {spare.name}: container {client.name} uses network {network}; " in refused.stderr, (
+            refused.text
+        )
+        assert (
+            f"nothing was touched. mend: docker rm -f {client.name} && make destroy STACK={spare.name}"
+            in refused.stderr
+        )
+        assert spare.inventory() == before
+        spare.assert_healthy()
+    finally:
+        client.remove(force=True)
+
+
 def test_a_destroy_that_is_interrupted_keeps_the_data_and_up_brings_the_stack_back_with_it(spare: Stack) -> None:
     ledger = Ledger(spare.tracking_uri)
     ledger.log(2)

@@ -9,15 +9,20 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import docker
+import docker.errors
 import pytest
+from docker.models.containers import Container
 
 from tests.stack.harness import Checkout, Result, inventory, wait_until
+from toolchain.docker_objects import LOOK
 
 STACK = "heal"
 NAME = f"mlflow-{STACK}-server"
@@ -121,6 +126,21 @@ def standing(
         up(kept.checkout).ok()
     kept.failures = request.session.testsfailed
     return kept.checkout
+
+
+@pytest.fixture
+def beside(client: docker.DockerClient, built: Mapping[str, str]) -> Iterator[Callable[..., Container]]:
+    """Makes a container that is not the stack's; those that are still there go with the test."""
+    made: list[Container] = []
+
+    def make(**options: Any) -> Container:
+        made.append(client.containers.create(built["debianImage"], ["sleep", "900"], **options))
+        return made[-1]
+
+    yield make
+    for container in made:
+        with suppress(docker.errors.NotFound):
+            container.remove(force=True)
 
 
 def copied(checkout: Checkout, folder: Path) -> Checkout:
@@ -363,6 +383,64 @@ def test_a_destroy_that_is_interrupted_stops_where_it_is(
         assert inventory(client, STACK).is_empty
     up(standing).ok()
     settled(standing)
+
+
+def test_a_destroy_is_refused_while_others_use_what_would_go(
+    standing: Checkout, client: docker.DockerClient, beside: Callable[..., Container]
+) -> None:
+    network, data = f"mlflow-{STACK}-app", f"mlflow-{STACK}-minio-data"
+    before = inventory(client, STACK)
+    user, keeper = beside(network=network), beside(volumes=[f"{data}:/data"])
+    user.start()
+    refused = standing.toolchain("destroy", "--yes", stack=STACK)
+    assert refused.code == 2, refused.text
+    assert f"container {user.name} uses network {network}; " in refused.stderr, refused.text
+    assert f"container {keeper.name} uses volume {data}; " in refused.stderr, refused.text
+    assert "nothing was touched. mend: docker rm -f " in refused.stderr, refused.text
+    assert f"docker network disconnect {network} {user.name}" in refused.stderr, refused.text
+    assert inventory(client, STACK) == before
+    assert running(client)
+    keeper.remove()
+    client.networks.get(network).disconnect(user)
+    standing.toolchain("destroy", "--yes", stack=STACK).ok()
+    assert inventory(client, STACK).is_empty
+
+
+@pytest.mark.sampled
+def test_a_destroy_says_who_holds_what_it_could_not_remove_and_ends_well_the_next_time(
+    standing: Checkout, client: docker.DockerClient, beside: Callable[..., Container]
+) -> None:
+    network, data = f"mlflow-{STACK}-app", f"mlflow-{STACK}-minio-data"
+    labels = {"mlflow-stack.role": LOOK}  # taken for one that is about to be gone, and stays
+    keeper = beside(network=network, volumes=[f"{data}:/data"], labels=labels)
+    keeper.start()
+    failed = standing.toolchain("destroy", "--yes", stack=STACK)
+    assert failed.code == 1, failed.text
+    assert f"container {keeper.name} uses network {network} and volume {data}. mend: " in failed.stderr, failed.text
+    assert f"mend: docker rm -f {keeper.name} && make destroy STACK={STACK}" in failed.stderr, failed.text
+    assert "is gone; its settings" not in failed.stderr, failed.text
+    left = inventory(client, STACK)
+    assert (left.containers, left.networks, left.volumes) == (frozenset(), {network}, {data}), left
+    keeper.remove(force=True)
+    again = standing.toolchain("destroy", "--yes", stack=STACK).ok()
+    assert "is gone; its settings" in again.stderr, again.text
+    assert inventory(client, STACK).is_empty
+
+
+def test_a_network_that_was_left_behind_is_named_with_the_line_that_removes_it(
+    checkout: Checkout, client: docker.DockerClient, beside: Callable[..., Container]
+) -> None:
+    name = f"mlflow-{STACK}-app"
+    labels = {"mlflow-stack.project": "mlflow-stack", "mlflow-stack.role": "network", "mlflow-stack.stack": STACK}
+    network, user = client.networks.create(name, labels=labels), beside(network=name)
+    user.start()
+    refused = up(checkout)
+    assert refused.code == 2, refused.text
+    assert f"network: {name}: belongs to a stack {STACK} that this state does not know" in refused.stderr, refused.text
+    assert f"docker rm -f {user.name} && docker network rm {name}" in refused.stderr, refused.text
+    user.remove(force=True)
+    network.remove()
+    up(checkout).ok()
 
 
 def test_a_terminal_is_asked_for_the_name(standing: Checkout, client: docker.DockerClient) -> None:

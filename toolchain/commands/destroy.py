@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
-from toolchain import contents, deploy, deployment, engine, heal, missing
+from toolchain import contents, deploy, deployment, engine, heal, holders, missing
 from toolchain.commands import backup, init
-from toolchain.deployment import Deployment
+from toolchain.deployment import Deployment, Resource
 from toolchain.docker_objects import JOBS, Objects, role
 from toolchain.errors import DONE, FailedError, RefusedError
 from toolchain.say import say
@@ -24,7 +25,7 @@ def run(session: Session, *, yes: bool) -> int:
 
     Raises:
         RefusedError: It may not, or can't be done; nothing was touched.
-        FailedError: It was interrupted; the same command goes on from there.
+        FailedError: It was interrupted, or something could not be removed; the same command goes on from there.
     """
     engine.require()
     objects = Objects(session.name)
@@ -32,6 +33,7 @@ def run(session: Session, *, yes: bool) -> int:
     if not state.resources and not state.pending:
         return _nothing_known(session, objects)
     _refuse_protected(session, state)
+    _refuse_held(session, state, objects)
     images = state.images(deployment.IMAGE, deployment.REMOTE_IMAGE)
     _confirm(session, objects, yes=yes)
     heal.clear_locks(session)
@@ -43,10 +45,13 @@ def run(session: Session, *, yes: bool) -> int:
     if (outcome.interrupted or code == DONE) and _is_unfinished(session):
         raise _interrupted(session, after)
     deploy.tell(outcome, code)
-    _sweep(state, after)
+    left = _sweep(state, after)
     if code:
         say("  what Pulumi could not reach was removed with its containers and volumes")
-        _forget_all(session)
+        _forget(session, left)
+    if left:
+        now = Objects(session.name, objects.client)
+        raise _not_removed(session, left, holders.find(now, _known(state), looking=True))
     _forget_in_use(session)
     gone = objects.remove_images(images)
     if gone:
@@ -78,6 +83,18 @@ def _refuse_protected(session: Session, state: Deployment) -> None:
     )
 
 
+def _refuse_held(session: Session, state: Deployment, objects: Objects) -> None:
+    """Begin nothing that can't be ended: a client in a container is easily forgotten, and its network stays with it.
+
+    Raises:
+        RefusedError: Containers of others use networks or volumes of the stack.
+    """
+    held = holders.find(objects, _known(state))
+    if held:
+        wrong = f"{'; '.join(map(str, held))}; Docker would not remove what is in use, and nothing was touched"
+        raise RefusedError("destroy", session.stack, wrong, holders.mend(held, _make("destroy", session)))
+
+
 def _is_unfinished(session: Session) -> bool:
     """Whether Pulumi knows of something that is left to destroy."""
     state = deployment.load(session)
@@ -94,6 +111,13 @@ def _interrupted(session: Session, left: Objects) -> FailedError:
     back = "makes the stack anew, around what is left" if gone else "brings the stack back with its data"
     mend = f"{_make('destroy', session)}, which finishes it; {_make('up', session)} {back}"
     return FailedError("destroy", session.stack, wrong, mend)
+
+
+def _not_removed(session: Session, left: Mapping[str, str], held: list[holders.Holder]) -> FailedError:
+    """The word on what is still there, and on who holds it."""
+    said = "; ".join(map(str, held)) or "; ".join(left.values())
+    wrong = f"{', '.join(left)} could not be removed, the rest is gone: {said}"
+    return FailedError("destroy", session.stack, wrong, holders.mend(held, _make("destroy", session)))
 
 
 def _make(target: str, session: Session) -> str:
@@ -165,14 +189,24 @@ def _drop_pending(session: Session, state: Deployment, objects: Objects) -> None
         deployment.store(session, Deployment(raw))
 
 
-def _sweep(state: Deployment, objects: Objects) -> None:
-    """Remove what bears the stack's labels and the names that its state knew."""
+def _known(state: Deployment) -> set[str]:
+    """The names and ids that a state has, of what is only half made, too."""
+    resources = [*state.resources, *(operation.resource for operation in state.pending)]
+    return {known for resource in resources for known in (resource.name, resource.id) if known}
+
+
+def _sweep(state: Deployment, objects: Objects) -> dict[str, str]:
+    """Remove what bears the stack's labels and the names that its state knew.
+
+    Returns:
+        The networks and volumes that are still there, by name, each with Docker's reason.
+    """
     from docker.errors import APIError, NotFound  # noqa: PLC0415 - see docker_objects.connect()
 
-    known = {resource.name for resource in state.resources}
-    known |= {operation.resource.name for operation in state.pending}
-    with suppress(NotFound):
-        for container in objects.containers:
+    known = _known(state)
+    left: dict[str, str] = {}
+    for container in objects.containers:
+        with suppress(NotFound):
             if container.name in known or role(container) in JOBS:
                 container.remove(force=True, v=True)
                 say(f"  removed: container {container.name}")
@@ -185,14 +219,26 @@ def _sweep(state: Deployment, objects: Objects) -> None:
             except NotFound:
                 continue
             except APIError as error:
+                left[str(item.name)] = str(error.explanation)
                 say(f"  {kind} {item.name}: could not be removed: {error.explanation}")
             else:
                 say(f"  removed: {kind} {item.name}")
+    return left
 
 
-def _forget_all(session: Session) -> None:
-    """Empty the state: what it lists was inside of servers that are gone."""
-    raw = dict(deployment.load(session).raw)
-    raw["resources"] = []
+def _forget(session: Session, left: Collection[str]) -> None:
+    """Take out of the state what is gone: all of it, what was inside of servers, too; or all but what is left.
+
+    Then the images stay in it as well, for the destroy that ends well to remove.
+    """
+    state = deployment.load(session)
+    gone = [found for found in state.resources if found.id and not _stays(found, left)]
+    raw = dict(state.without(gone).raw) if left else {**state.raw, "resources": []}
     raw.pop("pending_operations", None)
     deployment.store(session, Deployment(raw))
+
+
+def _stays(resource: Resource, left: Collection[str]) -> bool:
+    if resource.type in (deployment.NETWORK, deployment.VOLUME):
+        return resource.name in left
+    return resource.type in (deployment.IMAGE, deployment.REMOTE_IMAGE) or resource.type.startswith("pulumi:")

@@ -14,6 +14,8 @@ from typing import Any, cast
 import docker
 import docker.errors
 
+from toolchain.docker_objects import LOOK
+
 _PROJECT = "mlflow-stack"
 #: Where the images of the majors keep their data below /var/lib/postgresql, and where those before 18 kept it.
 _PATHS = (*(f"{major}/docker/PG_VERSION" for major in range(18, 30)), "data/PG_VERSION", "PG_VERSION")
@@ -43,7 +45,11 @@ def majors_in(client: docker.DockerClient, volume: str) -> set[int]:
         return set()
     try:
         container = client.containers.create(
-            images[-1], command=["true"], volumes={volume: {"bind": _MOUNT, "mode": "ro"}}, network_mode="none"
+            images[-1],
+            command=["true"],
+            volumes={volume: {"bind": _MOUNT, "mode": "ro"}},
+            labels={f"{_PROJECT}.role": LOOK},
+            network_mode="none",
         )
     except docker.errors.APIError:
         return set()
