@@ -149,7 +149,7 @@ def _confirm(session: Session, objects: Objects, *, yes: bool) -> None:
         RefusedError: Nobody can be asked, or the answer is no.
     """
     if not objects.containers and not objects.volumes:
-        say(f"stack {session.stack}: nothing of it is left on this Docker host; its state will be emptied")
+        say(f"stack {session.stack}: no data of it is left on this Docker host; the rest goes, its state too")
         return
     say(f"stack {session.stack}: this deletes {contents.look(objects)}, for good")
     if yes or os.environ.get("YES") == "1":
