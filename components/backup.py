@@ -92,13 +92,14 @@ class Backup(pulumi.ComponentResource):
         return self._container
 
 
-def about(stack: str, settings: Settings, minio: str = "source") -> dict[str, Any]:
+def about(stack: str, settings: Settings, minio: str = "source", mlflow: str | None = None) -> dict[str, Any]:
     """What a manifest says of a stack: its name, what a restore depends on, and versions that only we know.
 
     Args:
         stack: The stack's name.
         settings: Its settings.
         minio: MinIO's version.
+        mlflow: Version of MLflow that serves; None for the one in the settings, which a deployment makes it.
     """
     return {
         "project": PROJECT,
@@ -109,7 +110,7 @@ def about(stack: str, settings: Settings, minio: str = "source") -> dict[str, An
             "artifactAccess": settings.artifact_access,
             "databaseName": settings.database_name,
         },
-        "versions": {"mlflow": settings.mlflow_version, "minio": minio},
+        "versions": {"mlflow": mlflow or settings.mlflow_version, "minio": minio},
     }
 
 

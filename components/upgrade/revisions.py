@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.builds import PROJECT_DIR
+from components.settings import version_numbers
 
 _LOCKS = PROJECT_DIR / "images" / "mlflow" / "locks"
 _HEAD = re.compile(r"^# Schema revision: (\S+)$", re.MULTILINE)
@@ -34,3 +35,9 @@ def of(version: str, locks: Path = _LOCKS) -> Revisions | None:
     if head is None:
         return None
     return Revisions(head[1], frozenset([head[1], *(name for line in _KNOWN.findall(text) for name in line.split())]))
+
+
+def earliest_with(revision: str, locks: Path = _LOCKS) -> str | None:
+    """The earliest version with a lock that knows a revision; None where none does."""
+    versions = sorted((path.stem.removeprefix("mlflow-") for path in locks.glob("mlflow-*.txt")), key=version_numbers)
+    return next((each for each in versions if (known := of(each, locks)) and revision in known.known), None)

@@ -23,7 +23,7 @@ import pytest
 import requests
 from mlflow_stack_backup.database import LOCK
 
-from components.settings import SECRET_KEYS
+from components.settings import DEFAULT_MLFLOW_VERSION, SECRET_KEYS
 from tests.stack import encrypted
 from tests.stack.conftest import SUITE
 from tests.stack.hardening import assert_hardened
@@ -166,7 +166,11 @@ def backups(source: Source) -> Backups:
         first = source.backup().ok()
     load = source.ledger.entries[len(before) :]
     source.overwrite("as the younger backup has it")
-    second = source.backup().ok()
+    source.stack.configure(mlflowVersion="3.99.0")  # as before an upgrade; it is not what serves
+    try:
+        second = source.backup().ok()
+    finally:
+        source.stack.forget("mlflowVersion")
     (one,), (other,) = (re.findall(r"^backup +(\S+) in", done.stdout, re.MULTILINE) for done in (first, second))
     assert source.ledger.missing() == [], "the backup harmed what it read"
     source.stack.assert_no_changes()
@@ -183,6 +187,11 @@ def test_a_second_backup_adds_what_is_new_and_nothing_else(backups: Backups) -> 
     new = 1 + second["objects"]["count"] - first["objects"]["count"]  # one was overwritten, others were logged
     assert second["objects"]["new"] == new < second["objects"]["count"]
     assert f"{second['objects']['count']} objects, {new} of them new" in backups.said
+
+
+def test_the_manifest_names_the_version_that_serves_and_not_one_that_is_to_come(backups: Backups) -> None:
+    versions = [_manifest(backups.source.folder, name)["versions"]["mlflow"] for name in backups.sets]
+    assert versions == [DEFAULT_MLFLOW_VERSION, DEFAULT_MLFLOW_VERSION]
 
 
 def test_a_backup_is_for_its_user_alone_and_tells_no_secret(backups: Backups) -> None:
@@ -214,7 +223,7 @@ def _object(folder: Path) -> Path:
     return min(folder.glob("objects/*/*/artifacts/value.txt"))
 
 
-def _made_by(folder: Path, name: str, **versions: str) -> None:
+def _made_by(folder: Path, name: str, **versions: object) -> None:
     """Have a set say that it was made by other versions, with a checksum that fits."""
     path = folder / "sets" / name / "manifest.json"
     manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -249,8 +258,8 @@ def _made_by(folder: Path, name: str, **versions: str) -> None:
             id="a flipped bit in the manifest",
         ),
         pytest.param(
-            lambda folder, name: _made_by(folder, name, mlflow="99.0.0"),
-            "mlflowVersion: 3.17.2: the set was made by MLflow 99.0.0",
+            lambda folder, name: _made_by(folder, name, mlflow="99.0.0", schema={"alembic_version": "of-tomorrow"}),
+            "mlflowVersion: 3.17.2: the set was made by MLflow 99.0.0, whose schema this version does not know",
             id="of a newer MLflow",
         ),
         pytest.param(

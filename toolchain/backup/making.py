@@ -23,6 +23,9 @@ def make(session: Session, to: str, s3_file: str) -> dict[str, Any]:
         RefusedError: Nothing was written: the target is not this stack's, or a store does not run.
         FailedError: It could not be made; the sets before are as they were.
     """
+    from components.naming import Naming  # noqa: PLC0415 - slow to import
+    from components.upgrade import found  # noqa: PLC0415
+
     objects = Objects(session.name)
     stores.require(objects)
     place = places.to_write(objects.client, to, s3_file)
@@ -33,9 +36,11 @@ def make(session: Session, to: str, s3_file: str) -> dict[str, Any]:
     if not key:
         wrong = "the keys in a backup are encrypted with it, and it is not set"
         raise RefusedError(keys.BACKUP_KEY, "(not set)", wrong, f"make init STACK={session.stack}")
+    # The settings may be those of an upgrade to come, before which people make a backup.
+    mlflow, _ = found.served(Naming(session.name), objects.client)
     request = {
         "key": key,
-        "about": backup.about(session.name, chosen, minio.split()[2] if minio else "unknown"),
+        "about": backup.about(session.name, chosen, minio.split()[2] if minio else "unknown", mlflow),
         "keys": keys.of(session, {**config, **credentials}),
         **stores.reached(chosen, credentials, as_owner=False),
     }

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: Rows by table that a stack has from the start: MLflow's default experiment, its first user.
 _FROM_THE_START: Final = {"experiments": 1, "users": 1}
 
+#: Table that holds which schema MLflow's own tables have.
+_REVISION: Final = "alembic_version"
+
 #: Tables whose rows somebody would miss, and what people call them.
 _MISSED: Final = {
     "runs": "runs",
@@ -192,11 +195,7 @@ def _refuse_misfit(session: Session, chosen: Settings, found: Set) -> None:
     Raises:
         RefusedError: It can't.
     """
-    versions: Mapping[str, Any] = found.manifest["versions"]
-    if _version(versions["mlflow"]) > _version(chosen.mlflow_version):
-        wrong = f"the set was made by MLflow {versions['mlflow']}, whose schema this version does not know"
-        mend = f"pulumi config set mlflowVersion {versions['mlflow']} --stack {session.stack}"
-        raise RefusedError("mlflowVersion", chosen.mlflow_version, wrong, mend)
+    refuse_schema(session.stack, chosen, found)
     bucket = found.manifest["bucket"]
     if bucket != chosen.bucket_name:
         wrong = f"the set is of a bucket {bucket}, which addresses in its database may name"
@@ -207,8 +206,33 @@ def _refuse_misfit(session: Session, chosen: Settings, found: Set) -> None:
         say(f"  note: the set was made with auth: {auth}, and this stack has auth: {chosen.auth}")
 
 
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("."))
+def refuse_schema(stack: str, chosen: Settings, found: Set) -> None:
+    """Refuse a set whose schema the stack's version of MLflow does not know: a schema does not go back.
+
+    Args:
+        stack: The stack.
+        chosen: Its settings.
+        found: The set.
+
+    Raises:
+        RefusedError: It does not know it.
+    """
+    from components.settings import version_numbers  # noqa: PLC0415 - slow to import
+    from components.upgrade import revisions  # noqa: PLC0415
+
+    made_by, wanted = str(found.manifest["versions"]["mlflow"]), chosen.mlflow_version
+    schema: Mapping[str, str] = found.manifest["versions"].get("schema") or {}
+    known, revision = revisions.of(wanted), schema.get(_REVISION, "")
+    is_later = version_numbers(made_by) > version_numbers(wanted)
+    if known is not None and revision:
+        if revision in known.known:
+            return
+    elif not is_later:
+        return
+    wrong = f"the set was made by MLflow {made_by}, whose schema this version does not know"
+    that_does = revisions.earliest_with(revision) or (made_by if is_later else "VERSION, of a later MLflow")
+    mend = f"pulumi config set --stack {stack} mlflowVersion {that_does}"
+    raise RefusedError("mlflowVersion", wanted, wrong, mend)
 
 
 def _refuse_data(session: Session, chosen: Settings, found: Set, marker: Marker, *, overwrite: bool) -> None:

@@ -44,8 +44,10 @@ def verify(session: Session, found: restoring.Set) -> str:
     """Restore a set into a throw-away stack; return what a model of it is, empty where it has none.
 
     Raises:
+        RefusedError: The version of MLflow that the user's stack is set to does not know its schema.
         FailedError: It can't be restored, or a model of it can't be read.
     """
+    restoring.refuse_schema(session.stack, stores.settings(session), found)
     _sweep(session)
     with _throwaway(session, found) as made:
         restoring.into(made, found, overwrite=False)
@@ -101,6 +103,7 @@ def _throwaway(session: Session, found: restoring.Set) -> Generator[Session]:
         "auth": kept["auth"],
         "bucketName": found.manifest["bucket"],
         "databaseName": kept["databaseName"],
+        **_versions(session),
     }
     with _lock(name), _ended_by_signals():
         text = "".join(f'  {PROJECT}:{key}: "{value}"\n' for key, value in lines.items())
@@ -111,6 +114,15 @@ def _throwaway(session: Session, found: restoring.Set) -> Generator[Session]:
         finally:
             _take_away(made)
             _lock_file(name).unlink(missing_ok=True)
+
+
+def _versions(session: Session) -> dict[str, str]:
+    """What the user's stack sets of versions and images: that with which it would take the set in."""
+    from components.settings import Settings  # noqa: PLC0415 - slow to import
+
+    keys = {str(field.alias) for name, field in Settings.model_fields.items() if name.endswith(("_image", "_version"))}
+    config = session.config(secrets=False)
+    return {key: str(config[key]["value"]) for key in sorted(keys & set(config)) if config[key].get("value")}
 
 
 def _take_away(made: Session) -> None:
