@@ -6,6 +6,7 @@ Pulumi finds a taken port or a missing image half-way, with some containers made
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 import socket
 import ssl
@@ -21,7 +22,7 @@ from components import backup_place, docker_client, in_use
 from components.backup import BACKUP_UID
 from components.builds import PROJECT_DIR, BaseImages, Build, base_images, minio_build, mlflow_build
 from components.errors import Refusal
-from components.in_use_memory import Memory
+from components.in_use_memory import LOCAL, Memory
 from components.naming import Naming, Role
 from components.problem import Problem
 from components.settings import (
@@ -32,7 +33,7 @@ from components.settings import (
     SECRET_KEYS,
     Settings,
 )
-from components.upgrade.found import look
+from components.upgrade.found import Found, look
 from components.upgrade.minio import refuse_earlier
 from components.upgrade.plan import Plan, decide
 
@@ -137,6 +138,7 @@ def check(
     used = read.result()
     plan, unwise = decide(settings, looked.result(), bases.postgres, client)
     problems += [*_encrypting_keys(plain, used), *_object_encryption(settings, plain, used), *unwise]
+    problems += [] if dry_run else _restore(naming, looked.result())
     if problems:
         raise Refusal(problems)
     replaced = {key: value for key, value in used.items() if value != plain.get(key)}
@@ -164,6 +166,21 @@ def _encrypting_keys(plain: Mapping[str, str], used: Mapping[str, str]) -> list[
         for key in ENCRYPTING_KEYS
         if key in used and used[key] not in (plain.get(key), plain.get(f"{key}{OLD}"))
     ]
+
+
+def _restore(naming: Naming, found: Found) -> list[Problem]:
+    """Who was to bring another database was cut off: the toolchain asks PostgreSQL first whose keys it wants.
+
+    See `toolchain.backup.underway`. Where PostgreSQL does not answer, a deployment has to bring it before.
+    """
+    try:
+        begun = json.loads((LOCAL / f"restore-{naming.stack}").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    if not (found.answers and begun["mark"]):
+        return []
+    wrong = "is at work, or was cut off before it was known whose keys the database is encrypted with"
+    return [Problem("restore", str(begun["set"]), wrong, "make up, or make restore, again")]
 
 
 def _object_encryption(settings: Settings, plain: Mapping[str, str], used: Mapping[str, str]) -> list[Problem]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from toolchain import deployment, holders, inside, locks, missing, rotation
+from toolchain.backup import underway
 from toolchain.deployment import Deployment, Pending, Resource
 from toolchain.docker_objects import JOBS, SERVICES, Objects, health, role
 from toolchain.errors import FailedError, RefusedError
@@ -33,7 +34,7 @@ _STOPS_WITHIN: Final = 60
 
 
 def heal(session: Session, objects: Objects) -> None:
-    """Clear stale locks, half-made objects and interrupted operations; say what was done.
+    """Clear stale locks, half-made objects, interrupted operations and restores; say what was done.
 
     Raises:
         RefusedError: Another process works on the stack, or containers of the same name belong to someone else.
@@ -60,6 +61,7 @@ def heal(session: Session, objects: Objects) -> None:
     # In the middle of a rotation a stopped server is left so: it would not get well on the credentials of the past.
     left = {"server"} if rotation.is_at_work(session) else set[str]()
     _start_stopped(state, objects, left)
+    underway.settle(session, objects)
 
 
 def settle(state: Deployment, objects: Objects) -> list[Pending]:

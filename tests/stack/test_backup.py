@@ -7,9 +7,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -456,6 +458,60 @@ def test_a_backup_waits_until_a_job_that_removes_things_has_ended(backups: Backu
             assert working.wait(120) == 0, working.output()
 
 
+@contextmanager
+def _sql(stack: Stack) -> Generator[Callable[[str], str]]:
+    """Something that asks the stack's database in one session, as the superuser: a query whose answer is a line."""
+    ask = ["psql", "-U", "postgres", "-d", "mlflow", "-qAt"]
+    with subprocess.Popen(
+        ["docker", "exec", "-i", "-u", "postgres", str(stack.container("postgres").name), *ask],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as session:
+        stdin, stdout = session.stdin, session.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def answer(query: str) -> str:
+            print(query, file=stdin, flush=True)
+            return stdout.readline().strip()
+
+        try:
+            yield answer
+        finally:
+            stdin.close()
+
+
+def _cut_off(stack: Stack, set_id: str, restore: Sequence[str], *, before_its_database: bool) -> None:
+    """Have a restore killed when all objects are there: right before its database is, or right after."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mlflow-stack-restore'"
+    with _sql(stack) as holder, _sql(stack) as asked:
+        assert holder(f"SELECT 'held', pg_advisory_lock({LOCK});").startswith("held")  # another job is at work
+        with stack.checkout.started(*restore, stack=stack.name) as working:
+            wait_until(lambda: asked(f"{waits};") == "1", "the restore waits for the other job", 120)
+            assert stack.container("server").status == "running", "and has touched nothing"
+            assert not _marker(stack).exists()
+            holder("BEGIN; LOCK TABLE runs IN ACCESS SHARE MODE; SELECT 'locked';")
+            holder(f"SELECT pg_advisory_unlock({LOCK});")
+            wait_until(lambda: asked(f"{waits} AND wait_event = 'relation';") == "1", "its database is about to come")
+            if not before_its_database:
+                os.killpg(working.process.pid, signal.SIGSTOP)  # it does not learn that its job has ended
+                holder("COMMIT; SELECT 'given up';")
+                said = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'mlflow'"
+                wait_until(lambda: set_id in asked(f"{said};"), "its database is there")
+            working.kill()
+    wait_until(lambda: _job_is_gone(stack), "its job ends with it")
+
+
+def _marker(stack: Stack) -> Path:
+    return stack.checkout.root / ".local" / f"restore-{stack.name}"
+
+
+def _job_is_gone(stack: Stack) -> bool:
+    found = stack.client.containers.list(filters={"name": f"mlflow-{stack.name}-backup-job"})
+    return not found
+
+
 def test_everything_is_there_on_a_fresh_stack_with_other_credentials(
     backups: Backups, tag: str, tmp_path: Path
 ) -> None:
@@ -491,7 +547,23 @@ def test_everything_is_there_on_a_fresh_stack_with_other_credentials(
 
         (lost,) = source.ledger.entries[-1:]
         younger = ("restore", str(source.folder), "--key-file", str(key), "--overwrite")
+        elsewhere.checkout.toolchain("rotate", "kekPassphrase", stack=elsewhere.name).ok()
+        own = elsewhere.credentials()
+        _cut_off(elsewhere, backups.sets[1], younger, before_its_database=True)
+        said = elsewhere.up().ok().stderr
+        assert f"a restore of {backups.sets[1]} was cut off before it reached the database" in said
+        assert elsewhere.credentials() == own
+        assert encrypted.decrypted(elsewhere) == source.secrets, "the data of before has its own keys"
+        _cut_off(elsewhere, backups.sets[1], younger, before_its_database=False)
+        for refused in (
+            elsewhere.pulumi("up", "--yes", "--skip-preview", "--non-interactive"),
+            elsewhere.checkout.toolchain("backup", str(tmp_path / "sets"), stack=elsewhere.name),
+        ):
+            assert f"restore: {backups.sets[1]}: " in refused.text, "the database is not read with another one's keys"
         elsewhere.checkout.toolchain(*younger, stack=elsewhere.name).ok()
+        assert not _marker(elsewhere).exists()
+        assert elsewhere.credentials()["kekPassphrase"] == credentials["kekPassphrase"]
+        assert encrypted.decrypted(elsewhere) == source.secrets, "the data of the backup has the backup's keys"
         elsewhere.assert_healthy()
         elsewhere.assert_no_changes()
         assert {run.partition(":")[0] for run in source.ledger.missing()} == {lost.run}, (

@@ -1,4 +1,4 @@
-"""What a restore decides before it touches anything."""
+"""What a restore decides before it touches anything, and how it tells what went wrong afterwards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from components.settings import DEFAULT_MLFLOW_VERSION, Settings
 from components.upgrade import revisions
 from toolchain.backup import restoring, verifying
-from toolchain.errors import RefusedError
+from toolchain.errors import FailedError, RefusedError
 
 _OLD = "3.10.1"
 
@@ -45,6 +45,13 @@ def test_without_revisions_to_compare_the_versions_decide() -> None:
     restoring.refuse_schema("dev", Settings.model_validate({}), _set(_OLD, {}))
     with pytest.raises(RefusedError):
         restoring.refuse_schema("dev", Settings.model_validate({}), _set("99.0.0", {}))
+
+
+def test_a_refusal_after_the_first_change_is_told_as_the_failure_that_it_is() -> None:
+    line = "database: gc: is at work on this stack, and only one job may be. mend: wait for it to end"
+    with pytest.raises(FailedError) as failed, restoring.told_as_failure():
+        raise RefusedError("database", "gc", "is at work on this stack, and only one job may be", "wait for it to end")
+    assert str(failed.value) == line
 
 
 def test_a_set_is_verified_with_the_versions_and_images_of_the_stack_that_asks() -> None:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from components import backup
-from toolchain.backup import image, job, keys, places, stores
+from toolchain.backup import image, job, keys, places, stores, underway
 from toolchain.docker_objects import KEEPER, Objects, output
 from toolchain.errors import FailedError, RefusedError
 from toolchain.images import docker_host
@@ -20,7 +20,8 @@ def make(session: Session, to: str, s3_file: str) -> dict[str, Any]:
     """Make a set, and give what the container tells of it.
 
     Raises:
-        RefusedError: Nothing was written: the target is not this stack's, or a store does not run.
+        RefusedError: Nothing was written: the target is not this stack's, a store does not run, or a restore was cut
+            off.
         FailedError: It could not be made; the sets before are as they were.
     """
     from components.naming import Naming  # noqa: PLC0415 - slow to import
@@ -28,6 +29,7 @@ def make(session: Session, to: str, s3_file: str) -> dict[str, Any]:
 
     objects = Objects(session.name)
     stores.require(objects)
+    underway.refuse_unsettled(session)
     place = places.to_write(objects.client, to, s3_file)
     chosen, credentials = stores.settings(session), stores.in_use(objects)
     minio = output(objects.container("minio"), ["minio", "--version"])

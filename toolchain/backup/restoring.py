@@ -2,26 +2,26 @@
 
 Everything that can be known to go wrong is looked for first, and nothing is changed until then. From then on the same
 command finishes what was interrupted: what is in the bucket already is only read, the database comes in one
-transaction, and a file in `.local` says which set is on its way.
+transaction, and the stack's keys become those of the set when it is there (see `underway`).
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from toolchain import contents, deployment, heal, paths, rotation, stack_file, store
-from toolchain.backup import image, job, keys, places, stores
+from toolchain import contents, deployment, heal, rotation, stack_file
+from toolchain.backup import image, job, keys, places, stores, underway
+from toolchain.backup.underway import Marker
 from toolchain.commands import init, up
 from toolchain.docker_objects import Objects
-from toolchain.errors import DONE, FailedError, RefusedError
+from toolchain.errors import DONE, FailedError, RefusedError, repeated
 from toolchain.say import Step, say
-from toolchain.session import PROJECT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from components.settings import Settings
     from toolchain.backup.places import Place
@@ -86,26 +86,6 @@ class Set:
         return {key: known[key] for key in ("kekPassphrase", "webhookKey")}
 
 
-class Marker:
-    """Says which set is on its way into a stack; there from the first change until all is well."""
-
-    def __init__(self, stack: str) -> None:
-        self._path = paths.local_dir() / f"restore-{stack}"
-
-    @property
-    def set(self) -> str | None:
-        """The set; None where none is on its way."""
-        return (store.read(self._path) or "").strip() or None
-
-    def write(self, set_id: str) -> None:
-        """Before the first change."""
-        store.write(self._path, f"{set_id}\n")
-
-    def remove(self) -> None:
-        """When all is well."""
-        self._path.unlink(missing_ok=True)
-
-
 def check(session: Session, wanted: Wanted, command: str) -> Set:
     """Read a set whole, every byte of it.
 
@@ -162,31 +142,53 @@ def into(session: Session, found: Set, *, overwrite: bool) -> None:
     marker = Marker(session.name)
     if rotation.is_at_work(session) and marker.set != found.id:
         raise RefusedError("rotation", session.stack, "was interrupted", f"make rotate STACK={session.stack}")
-    if deployment.load(session).resources:
-        heal.heal(session, Objects(session.name))
+    is_new = not deployment.load(session).resources
+    if is_new:
+        _begin_with_keys(session, found)
     else:
-        marker.write(found.id)
-        _take_keys(session, found)
+        heal.heal(session, Objects(session.name))
     if not stores.are_up(Objects(session.name)) and up.run(session.stack) != DONE:
         raise FailedError("stack", session.stack, "could not be brought up", "make up, then make restore again")
-    _refuse_data(session, chosen, found, marker, overwrite=overwrite)
-    marker.write(found.id)
-    _take_keys(session, found)
+    with told_as_failure() if is_new else nullcontext():
+        _refuse_data(session, chosen, found, marker, overwrite=overwrite)
+        underway.refuse_unsettled(session)
+    with told_as_failure():
+        _bring(session, chosen, found)
+    marker.remove()
+
+
+def _bring(session: Session, chosen: Settings, found: Set) -> None:
+    """Do it, when nothing speaks against it any more."""
     objects = Objects(session.name)
+    begun = underway.begin(session, found.id, found.encrypting)
     _stop_writers(objects)
     step = Step(f"restoring the backup {found.id}")
     request = {
         "set": found.id,
+        "mark": begun.mark,
         **stores.reached(chosen, stores.in_use(objects), as_owner=True),
     }
     reference, networks = image.ensure(objects, chosen), stores.networks(objects)
     job.run(objects, "restore", request, image=reference, place=found.place, step=step, networks=networks)
     step.done()
+    underway.take_keys(session, begun)
     # The migration and the server were taken away: they are made again, so an older schema is migrated as ever.
     heal.heal(session, Objects(session.name))
     if up.deploy_stack(session) != DONE:
         raise FailedError("stack", session.stack, "has its data, but does not serve yet", "make up, then make doctor")
-    marker.remove()
+
+
+@contextmanager
+def told_as_failure() -> Generator[None]:
+    """Let a refusal of a step be what it is to the whole: a failure, since something was touched before.
+
+    Raises:
+        FailedError: The block refused.
+    """
+    try:
+        yield
+    except RefusedError as refusal:
+        raise repeated(str(refusal), refused=False) or refusal from None
 
 
 def _refuse_misfit(session: Session, chosen: Settings, found: Set) -> None:
@@ -276,26 +278,12 @@ def _refuse_data(session: Session, chosen: Settings, found: Set, marker: Marker,
     say(f"  OVERWRITE=1: this is lost: {', '.join(parts)}")
 
 
-def _take_keys(session: Session, found: Set) -> None:
-    """Have the stack read what is encrypted in the set's database; other credentials stay its own.
-
-    As with a rotation, the stack file keeps the value before until a deployment has taken the new one.
-    """
-    from components.settings import OLD  # noqa: PLC0415 - slow to import
-
-    config = session.config(secrets=True)
-    now = stack_file.secrets(session.stack_file)
-    other = {
-        key: value for key, value in found.encrypting.items() if str(config.get(key, {}).get("value", "")) != value
-    }
-    if not other:
-        return
-    changes: dict[str, str | None] = dict(init.encrypted(session, other))
-    if deployment.load(session).resources:
-        changes |= {f"{name}{OLD}": now[name] for name in list(changes) if f"{name}{OLD}" not in now}
-    stack_file.change_secrets(session.stack_file, changes)
-    names = ", ".join(name.removeprefix(f"{PROJECT}:") for name in other)
-    say(f"  {names}: those of the backup, kept encrypted in {session.stack_file.name}")
+def _begin_with_keys(session: Session, found: Set) -> None:
+    """Have a stack that holds nothing yet begin with the keys of the set; other credentials stay its own."""
+    other = underway.other_keys(session, found.encrypting)
+    if other:
+        stack_file.change_secrets(session.stack_file, init.encrypted(session, other))
+        say(f"  {', '.join(other)}: those of the backup, kept encrypted in {session.stack_file.name}")
 
 
 def _stop_writers(objects: Objects) -> None:

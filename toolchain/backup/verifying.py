@@ -20,7 +20,7 @@ from urllib.parse import quote
 import yaml
 
 from toolchain import paths, store
-from toolchain.backup import restoring, stores
+from toolchain.backup import restoring, stores, underway
 from toolchain.commands import destroy, init
 from toolchain.docker_objects import Objects
 from toolchain.errors import FailedError
@@ -131,7 +131,7 @@ def _take_away(made: Session) -> None:
         destroy.run(made, yes=True)
         made.ask("stack", "rm", "--yes", "--force", "--stack", made.stack)
     made.stack_file.unlink(missing_ok=True)
-    restoring.Marker(made.name).remove()
+    underway.Marker(made.name).remove()
 
 
 def _sweep(session: Session) -> None:

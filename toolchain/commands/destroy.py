@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from toolchain import contents, deploy, deployment, engine, heal, holders, missing
+from toolchain.backup import underway
 from toolchain.commands import backup, init
 from toolchain.deployment import Deployment, Resource
 from toolchain.docker_objects import JOBS, Objects, role
@@ -53,6 +54,7 @@ def run(session: Session, *, yes: bool) -> int:
         now = Objects(session.name, objects.client)
         raise _not_removed(session, left, holders.find(now, _known(state), looking=True))
     _forget_in_use(session)
+    underway.Marker(session.name).remove()
     gone = objects.remove_images(images)
     if gone:
         say(f"  images that only this stack used, removed: {', '.join(gone)}")

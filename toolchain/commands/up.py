@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from toolchain import deploy, deployment, heal, inside, policies, rotation, superseded, upgrade
-from toolchain.backup import deposit
+from toolchain.backup import deposit, underway
 from toolchain.commands import init
 from toolchain.commands.prepare import prepare
 from toolchain.docker_objects import Objects
@@ -42,6 +42,9 @@ def deploy_stack(session: Session) -> int:
     code = upgrade.deploy_or_go_back(session, _deploy_and_mend)
     if code != DONE:
         return code
+    # A restore was cut off, and PostgreSQL was removed since: only now it says whose keys are the right ones.
+    if underway.settle(session, Objects(session.name)):
+        return deploy_stack(session)
     if rotated := rotation.end(session):
         say(f"  the old values are refused, and forgotten: {', '.join(rotated)}")
     superseded.clear(objects, before, deployment.load(session))

@@ -220,23 +220,25 @@ def _session() -> Generator[Session]:
             process.kill()
 
 
-def restore(path: str) -> None:
+def restore(path: str, mark: str) -> None:
     """Put a dump in place of what the role owns in the database, in one transaction.
 
     Owners and rights are those of the database: of the role that does it, and what its default privileges say.
 
     Args:
         path: The dump, as rclone knows it.
+        mark: What the database says of itself from then on: who does not learn of the end finds it out by that.
 
     Raises:
         Problem: It failed; the database is as it was.
     """
     psql = ["psql", "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
     pg_restore = ["pg_restore", "--no-owner", "--no-privileges", "--file=-"]
+    named = os.environ | {"PGAPPNAME": f"{_JOBS}restore"}
     with (
         tempfile.TemporaryFile("w+") as errors,
         tempfile.TemporaryFile("w+") as reading,
-        subprocess.Popen(psql, stdin=subprocess.PIPE, stderr=errors) as writer,
+        subprocess.Popen(psql, stdin=subprocess.PIPE, stderr=errors, env=named) as writer,
         subprocess.Popen(pg_restore, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=reading) as reader,
     ):
         whole = _pumped(path, reader, writer)
@@ -244,7 +246,7 @@ def restore(path: str) -> None:
         with contextlib.suppress(BrokenPipeError):
             assert writer.stdin is not None
             if whole:
-                writer.stdin.write(b"\nCOMMIT;\nANALYZE;\n")
+                writer.stdin.write(f"\n{_marked(mark)}\nCOMMIT;\nANALYZE;\n".encode())
             writer.stdin.close()
         code = writer.wait()
         errors.seek(0)
@@ -252,6 +254,12 @@ def restore(path: str) -> None:
         if code or not whole:
             said = errors.read() or reading.read()
             raise Problem("database", "restore", f"nothing of it was changed: {_reason(said)}", "make restore, again")
+
+
+def _marked(mark: str) -> str:
+    """The statement that gives the database its comment, whatever its name is."""
+    literal = mark.replace("'", "''")
+    return f"DO $mark$BEGIN EXECUTE format('COMMENT ON DATABASE %I IS %L', current_database(), '{literal}'); END$mark$;"
 
 
 def _pumped(path: str, reader: subprocess.Popen[bytes], writer: subprocess.Popen[bytes]) -> bool:

@@ -50,6 +50,7 @@ class Request:
         about: What the manifest says of the stack and its versions.
         keys: Files by name that go encrypted into the set.
         set: The set that is meant; empty for the newest.
+        mark: For a restore: what the database says of itself when it is that of the set.
         schedule: When, for backups by themselves.
         keep: How many of those stay.
     """
@@ -61,6 +62,7 @@ class Request:
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
     keys: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     set: str = ""
+    mark: str = ""
     schedule: str = ""
     keep: int = 0
 

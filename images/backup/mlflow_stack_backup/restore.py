@@ -13,12 +13,15 @@ from mlflow_stack_backup.request import Request
 def look(request: Request) -> dict[str, Any]:
     """What the stack holds now: rows by table, and the objects that are not the set's.
 
+    It waits for other jobs as the restore itself does, when nothing is touched yet.
+
     Raises:
+        Refusal: Another job is at work on the stack.
         Problem: A store does not answer.
     """
     assert request.database is not None
     database.configure(request.database)
-    with database.moment() as moment:
+    with database.alone("restore"), database.moment() as moment:
         rows = moment.rows()
     found = objects.read(sets.path(request.set, sets.LIST)) if request.set else {}
     others = {path: one.size for path, one in objects.stored().items() if path not in found}
@@ -49,7 +52,7 @@ def run(request: Request) -> dict[str, Any]:
                 "make restore, again",
             )
         print("the database", file=sys.stderr, flush=True)
-        database.restore(sets.path(found.id, sets.DUMP))
+        database.restore(sets.path(found.id, sets.DUMP), request.mark)
         with database.moment() as moment:
             unlike = database.differences(found.manifest["database"]["tables"], moment.rows())
         if unlike:
