@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from toolchain import paths, stack_file, store
-from toolchain.backup import stores
 from toolchain.commands import init
 from toolchain.docker_objects import BACKUP, Objects
 from toolchain.errors import RefusedError
@@ -134,10 +133,10 @@ def settle(session: Session, objects: Objects) -> bool:
     postgres, job = objects.container("postgres"), objects.container(BACKUP)
     if postgres is None or postgres.status != "running" or (job is not None and job.status == "running"):
         return False
-    said = _said_of_itself(postgres, stores.settings(session).database_name)
-    if said is None:
+    is_there = _is_there(postgres, begun.mark)
+    if is_there is None:
         return False
-    if said != begun.mark:
+    if not is_there:
         marker.remove()
         say(
             f"  a restore of {begun.set} was cut off before it reached the database, which is as it was, with its own "
@@ -161,17 +160,18 @@ def refuse_unsettled(session: Session) -> None:
         raise RefusedError("restore", begun.set, wrong, f"make up STACK={session.stack}")
 
 
-def _said_of_itself(postgres: Container, database: str) -> str | None:
-    """What the database says of itself; None where it does not answer.
+def _is_there(postgres: Container, mark: str) -> bool | None:
+    """Whether a database says of itself that it is of an attempt; None where PostgreSQL does not answer.
 
     The job is gone, but its last word to PostgreSQL may be on its way still: so its sessions end first.
     """
     from components.upgrade import psql  # noqa: PLC0415 - imports the SDK
 
     end = f"SELECT pg_terminate_backend(pid, {_ENDS_WITHIN}) FROM pg_stat_activity WHERE application_name = '{_JOB}'"  # noqa: S608 - names of ours
-    asked = f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{database}'"  # noqa: S608 - a checked setting
+    those = f"FROM pg_database WHERE shobj_description(oid, 'pg_database') = '{mark}'"
     try:
         psql.run(postgres, end)
-        return psql.ask(postgres, asked).strip()
+        said = psql.ask(postgres, f"SELECT EXISTS (SELECT {those})").strip()
     except psql.SqlError:
         return None
+    return {"t": True, "f": False}.get(said)
