@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from toolchain import at_work
 from toolchain.errors import RefusedError
+from toolchain.say import say
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -36,7 +38,8 @@ BACKUP: Final = "backup-job"
 #: Role of a garbage collection that was asked for.
 GC_JOB: Final = "gc-job"
 
-#: Role of an import.
+#: An import: its command, and the role of its job.
+IMPORT: Final = "import"
 IMPORT_JOB: Final = "import-job"
 
 #: Role of a step of an upgrade (see `components.upgrade.job`).
@@ -117,25 +120,36 @@ class Objects:
         """Remove the job of a command that was cut off; that of a rotation has the new keys in it.
 
         Raises:
-            RefusedError: A backup or a restore is at work: its job ends with its command.
+            RefusedError: A backup or a restore is at work: its job ends with its command. Or an import is.
         """
         self.forget_containers()
         if any(role(container) == BACKUP and container.status == "running" for container in self.containers):
             raise self.at_work()
+        if at_work.is_one(self.stack, IMPORT):
+            raise at_work.refusal(self.stack, IMPORT)
+        self.remove_import()
         self._remove(lambda container: role(container) in _CUT_OFF)
         self._remove(_is_ended_job)
+
+    def remove_import(self) -> None:
+        """Remove the job of an import whose command is gone: the server is to run again, and it must run alone."""
+        self.forget_containers()
+        if self._remove(lambda container: role(container) == IMPORT_JOB):
+            say("  an import was cut off: what went on of it was ended; make import, once more, goes on from there")
 
     def remove_ended_jobs(self) -> None:
         """Remove jobs that ended, or never began, and that whoever started them could not remove."""
         self.forget_containers()
         self._remove(_is_ended_job)
 
-    def _remove(self, is_meant: Callable[[Container], bool]) -> None:
+    def _remove(self, is_meant: Callable[[Container], bool]) -> bool:
+        """Remove some containers, and tell whether there were any."""
         meant = [container for container in self.containers if is_meant(container)]
         for container in meant:
             container.remove(force=True, v=True)
         if meant:
             self.forget_containers()
+        return bool(meant)
 
     def remove_layers(self, filters: Mapping[str, bool | str | list[str]]) -> None:
         """Remove images without a name, as few as Docker's filters let through."""

@@ -41,11 +41,11 @@ def heal(session: Session, objects: Objects) -> None:
         FailedError: The state can't be put in order.
     """
     clear_locks(session)
-    objects.remove_jobs()
     state = deployment.load(session)
     pending = state.pending
     _refuse_renamed(session, state)
     _refuse_foreign(session, state, objects)
+    objects.remove_jobs()
     gone = missing.find(state, objects)
     destroyed = {operation.resource.urn for operation in pending if operation.kind == "deleting"}
     missing.refuse_lost_data(gone, session, destroyed=destroyed)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ import pytest
 import requests
 import sqlalchemy
 from alembic import command
-from docker.errors import APIError
+from docker.errors import NotFound
+from docker.models.containers import Container
 from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.store.db.utils import _get_alembic_config  # pyright: ignore[reportPrivateUsage] - what `mlflow db upgrade` calls
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
@@ -27,10 +28,7 @@ from mlflow.tracking import MlflowClient
 from bench import sweep
 from bench.compose import Compose, Images, Variant
 from tests.stack import holdings
-from tests.stack.harness import REPOSITORY, Checkout, Result, Stack, deployed, execute, free_ports, wait_until
-
-#: How often an import is tried to be killed half-way.
-_ATTEMPTS = 5
+from tests.stack.harness import REPOSITORY, Checkout, Result, Stack, Started, deployed, execute, free_ports, wait_until
 
 _MLFLOW = REPOSITORY / ".venv-test" / "bin" / "mlflow"
 
@@ -279,21 +277,86 @@ def test_a_stack_that_holds_something_takes_nothing_in(empty: Stack, plain: Plai
     empty.assert_healthy()
 
 
+# -- one that is cut off -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def held_up(stack: Stack) -> Generator[None]:
+    """Have an import into an empty stack wait when all artifacts are copied, as for somebody who writes just then."""
+    emptied(stack)
+    with holdings.connect(stack) as connection, connection.transaction():
+        connection.execute("LOCK TABLE guardrail_configs IN SHARE MODE")
+        yield
+
+
+@contextmanager
+def under_way(stack: Stack, plain: Plain) -> Generator[Started]:
+    """An import that has copied artifacts, in a block of `held_up`."""
+    arguments = [f"--from=sqlite:///{plain.folder}/mlflow.db", f"--artifacts={plain.folder}/mlartifacts"]
+    with stack.checkout.started("import", *arguments, stack=stack.name) as command:
+        wait_until(lambda: bool(holdings.objects(stack)), "it copies")
+        yield command
+
+
+def _is_gone(container: Container) -> bool:
+    try:
+        container.reload()
+    except NotFound:
+        return True
+    return False
+
+
+def test_what_was_logged_beside_one_whose_command_was_killed_stays(empty: Stack, plain: Plain) -> None:
+    client = MlflowClient(empty.tracking_uri)
+    with held_up(empty):
+        with under_way(empty, plain) as command:
+            command.kill()
+        job = empty.container("import-job")
+        empty.container("server").start()  # as Docker does after a restart of the machine
+        wait_until(lambda: requests.get(f"{empty.tracking_uri}/health", timeout=5).ok, "the server serves", 50)
+        run = client.create_run("0").info.run_id
+        client.log_metric(run, "acknowledged", 1)
+    assert job.wait(timeout=60)["StatusCode"] == 1
+    said = job.logs().decode()
+    assert "was written to while artifacts were copied: that stays, and no row was brought in" in said, said
+    assert client.get_run(run).data.metrics == {"acknowledged": 1}
+    assert holdings.rows(empty)["runs"] == 1
+
+
+def test_one_at_work_is_not_disturbed_and_when_its_command_was_killed_an_up_ends_it(empty: Stack, plain: Plain) -> None:
+    with held_up(empty):
+        with under_way(empty, plain) as command:
+            job = empty.container("import-job")
+            for refused in (empty.up(), bring(empty, f"sqlite:///{plain.folder}/mlflow.db")):
+                assert refused.code == 2, refused.text
+                assert "import: is at work in another terminal. mend: wait for it to end" in refused.stderr
+            assert (empty.container("import-job"), empty.container("import-job").status) == (job, "running")
+            assert empty.container("server").status == "exited"
+            command.kill()
+        assert empty.container("import-job").status == "running", "else this test proves nothing"
+        ended = empty.up().ok()
+    assert "an import was cut off: what went on of it was ended" in ended.stderr, ended.text
+    assert _is_gone(job)
+    empty.assert_healthy()
+    assert holdings.rows(empty)["runs"] == 0
+
+
 @pytest.mark.sampled
 def test_one_that_is_killed_can_be_run_again(empty: Stack, plain: Plain, tmp_path: Path) -> None:
     arguments = [f"--from=sqlite:///{plain.folder}/mlflow.db", f"--artifacts={plain.folder}/mlartifacts"]
-    for _ in range(_ATTEMPTS):  # it may be quicker than the blow
-        emptied(empty)
-        with empty.checkout.started("import", *arguments, stack=empty.name) as command:
-            wait_until(lambda: bool(holdings.objects(empty)) or command.process.poll() is not None, "it copies")
+    with ExitStack() as held:
+        held.enter_context(held_up(empty))
+        with under_way(empty, plain) as command:
             command.kill()
-            with suppress(APIError):
-                empty.client.containers.get(f"mlflow-{empty.name}-import-job").kill()
-        if holdings.rows(empty)["runs"] == 0:
-            break
-    assert holdings.rows(empty)["runs"] == 0, "rows of an import that did not end"
-    bring(empty, f"sqlite:///{plain.folder}/mlflow.db", artifacts=str(plain.folder / "mlartifacts")).ok()
+        job = empty.container("import-job")
+        assert job.status == "running", "else this test proves nothing"
+        with empty.checkout.started("import", *arguments, stack=empty.name) as again:
+            wait_until(lambda: _is_gone(job) or again.process.poll() is not None, "the one before is ended")
+            assert holdings.rows(empty)["runs"] == 0, "rows of an import that did not end"
+            held.close()
+            assert again.wait(120) == 0, again.output()
     assert seen(empty.tracking_uri, tmp_path) == plain.seen
+    empty.assert_healthy()
 
 
 # -- runs in files -----------------------------------------------------------------------------------------------

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy
+from sqlalchemy.exc import OperationalError
 
 from mlflow_stack_server.errors import LauncherError, RefusedError
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from mlflow_stack_server.takeover.locations import Locations
 
 _BATCH: Final = 1000
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+"""PostgreSQL's word for a lock that somebody else has."""
+
 _MODULUS: Final = 2**64
 
 _SEEDED: Final = frozenset({"experiments", "workspaces", "scheduler_leases"})
@@ -75,6 +80,54 @@ def require_empty(connection: Connection) -> None:
                 "mend: make import STACK=another-name, after make up STACK=another-name"
             )
             raise RefusedError(message)
+
+
+def keep_writers_out(target: Connection, wait: float) -> None:
+    """Have nobody else write to any table until the transaction ends; readers go on.
+
+    All locks are taken at once or none is: whoever waits while holding some may wait for a server that waits for those.
+
+    Args:
+        target: In a transaction.
+        wait: Seconds that whoever writes just now gets to end.
+
+    Raises:
+        LauncherError: Somebody wrote for longer.
+    """
+    quote = target.dialect.identifier_preparer.format_table
+    lock = sqlalchemy.text(f"LOCK TABLE {', '.join(map(quote, tables()))} IN EXCLUSIVE MODE NOWAIT")
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            with target.begin_nested():  # one that fails lets go of what it has
+                target.execute(lock)
+            return
+        except OperationalError as error:
+            if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            if time.monotonic() >= deadline:
+                message = (
+                    f"import: this stack: somebody has been writing to it for {wait:.0f} s: no row was brought in. "
+                    "mend: make import, once more"
+                )
+                raise LauncherError(message) from error
+            time.sleep(0.1)
+
+
+def require_still_empty(target: Connection) -> None:
+    """Have a stack that nobody wrote to while artifacts were copied, which may take hours.
+
+    Raises:
+        LauncherError: It holds something, which stays.
+    """
+    try:
+        require_empty(target)
+    except RefusedError as refusal:
+        message = (
+            "import: this stack: was written to while artifacts were copied: that stays, and no row was brought in. "
+            "mend: make import STACK=another-name, after make up STACK=another-name"
+        )
+        raise LauncherError(message) from refusal
 
 
 def copy(source: Connection, target: Connection, places: Locations) -> Sums:

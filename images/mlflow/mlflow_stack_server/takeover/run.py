@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow_stack_server.settings import Settings
 
 _WAIT = 60
-"""Seconds to wait for a collection or another short job."""
+"""Seconds to wait for a collection or another short job, and for whoever writes a row."""
 
 _COUNTED = (
     ("experiments", "experiments"),
@@ -76,6 +76,8 @@ def _bring(settings: Settings, wanted: order.Order, there: Engine, target: Engin
         files = artifacts.copy(reader, places.things, bucket, settings.bucket, _say)
         _require_artifacts(places, files)
         with writing.begin():
+            rows.keep_writers_out(writing, _WAIT)
+            rows.require_still_empty(writing)
             written = rows.copy(reading, writing, places)
             rows.compare(writing, written)
             _compare_files(files, artifacts.sizes(bucket, settings.bucket))
