@@ -26,7 +26,7 @@ ROOM: Final = "/tmp/import"  # noqa: S108 - in the container
 _NETWORKS: Final = ("backend", "artifact")
 _PARTS: Final = frozenset({"app", *_NETWORKS})
 _MEMORY: Final = "1g"
-_TMP: Final = {"/tmp": "rw,noexec,nosuid,nodev,size=64m,mode=1777"}  # noqa: S108 - in the container
+TMP: Final = {"/tmp": "rw,noexec,nosuid,nodev,size=64m,mode=1777"}  # noqa: S108 - in the container
 _MAX_PROCESSES: Final = 4096
 #: Seconds that a server gets to be well again.
 _WELL_WITHIN: Final = 90.0
@@ -78,10 +78,8 @@ def created(
     Raises:
         RefusedError: The server does not run, or such a job is at work.
     """
-    from docker.types import LogConfig, Mount, Ulimit  # noqa: PLC0415 - see docker_objects.connect()
+    from docker.types import Mount  # noqa: PLC0415 - see docker_objects.connect()
 
-    if role not in JOBS:
-        raise ValueError(role)
     server = server_of(objects, "the job runs beside it, in its image")
     objects.remove_ended_jobs()
     running = objects.container(role)
@@ -93,7 +91,6 @@ def created(
     container = objects.client.containers.create(
         config["Image"],
         list(command),
-        name=f"mlflow-{objects.stack}-{role}",
         environment=[
             *config["Env"],
             *([f"MLFLOW_STACK_FILES={ROOM}"] if room else ()),
@@ -102,17 +99,9 @@ def created(
         user=user,
         network=first if not on_host else "host",
         volumes=[*([] if room else [f"mlflow-{objects.stack}-server-files:{_FILES_PATH}:ro"]), *folders],
-        labels={f"{LABEL}.project": LABEL, f"{LABEL}.stack": objects.stack, f"{LABEL}.role": role},
-        tmpfs={"/home/mlflow": _home(user)} if room else {**_TMP, "/home/mlflow": _home(user)},
+        tmpfs={"/home/mlflow": _home(user)} if room else {**TMP, "/home/mlflow": _home(user)},
         mounts=[Mount(target="/tmp", source=None, type="volume")] if room else [],  # noqa: S108 - in the container
-        read_only=True,
-        mem_limit=_MEMORY,
-        memswap_limit=_MEMORY,
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges:true"],
-        ulimits=[Ulimit(name="nproc", soft=_MAX_PROCESSES, hard=_MAX_PROCESSES)],
-        log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
-        init=True,
+        **of_a_job(objects, role),
     )
     try:
         for network in () if on_host else others:
@@ -121,6 +110,34 @@ def created(
     finally:
         container.remove(force=True, v=True)
         objects.forget_containers()
+
+
+def of_a_job(objects: Objects, role: str) -> dict[str, Any]:
+    """What the containers of all jobs have in common: names, and what they may not do (see docs/hardening.md).
+
+    Args:
+        objects: The stack's.
+        role: Of the job: one of `JOBS`.
+
+    Returns:
+        Arguments for the Docker SDK's `containers.create`.
+    """
+    from docker.types import LogConfig, Ulimit  # noqa: PLC0415 - see docker_objects.connect()
+
+    if role not in JOBS:
+        raise ValueError(role)
+    return {
+        "name": f"mlflow-{objects.stack}-{role}",
+        "labels": {f"{LABEL}.project": LABEL, f"{LABEL}.stack": objects.stack, f"{LABEL}.role": role},
+        "read_only": True,
+        "mem_limit": _MEMORY,
+        "memswap_limit": _MEMORY,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "ulimits": [Ulimit(name="nproc", soft=_MAX_PROCESSES, hard=_MAX_PROCESSES)],
+        "log_config": LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
+        "init": True,
+    }
 
 
 def files_of(server: Container) -> dict[str, str]:
@@ -166,12 +183,17 @@ def stopped(objects: Objects) -> Generator[None]:
     try:
         yield
     finally:
-        server.start()
+        start(server)
+
+
+def start(server: Container) -> None:
+    """Start the tracking server, and wait until it is well, or as long as that takes at most."""
+    server.start()
+    server.reload()
+    deadline = time.monotonic() + _WELL_WITHIN
+    while health(server) == "starting" and time.monotonic() < deadline:
+        time.sleep(0.2)
         server.reload()
-        deadline = time.monotonic() + _WELL_WITHIN
-        while health(server) == "starting" and time.monotonic() < deadline:
-            time.sleep(0.2)
-            server.reload()
 
 
 def _home(user: str) -> str:

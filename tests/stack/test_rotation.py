@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
+import shlex
+import subprocess
 from typing import Any
 
 import psycopg
@@ -13,6 +16,9 @@ from minio import Minio, S3Error
 from components.logins import MINIO_USERS, POSTGRES_ROLES
 from components.settings import ENCRYPTING_KEYS, FIXED_KEYS, SECRET_KEYS
 from tests.stack import encrypted as encrypted_secrets
+from tests.stack import holdings
+from tests.stack.hardening import assert_hardened
+from tests.stack.harness import wait_until
 from tests.stack.ledger import Ledger, under_load
 from tests.stack.secure import Secure, json_of
 
@@ -146,6 +152,58 @@ def test_a_rotation_killed_at_any_moment_is_finished_by_the_next(
     assert set(after) == set(SECRET_KEYS), "an old value stays in the stack file"
     assert ledger.missing() == []
     assert encrypted_secrets.decrypted(stack) == encrypted
+
+
+def _assert_as_before(secure: Secure, before: dict[str, str], encrypted: list[Any]) -> None:
+    secure.stack.assert_healthy()
+    _assert_changed(secure, before)
+    secure.stack.assert_no_changes()
+    assert encrypted_secrets.decrypted(secure.stack) == encrypted
+
+
+def test_a_row_that_no_key_reads_is_told_before_the_server_is_stopped(secure: Secure, encrypted: list[Any]) -> None:
+    """And what looks for such a row is held to the list of docs/hardening.md meanwhile."""
+    stack = secure.stack
+    before, started = stack.credentials(), stack.container("server").attrs["State"]["StartedAt"]
+    with holdings.connect(stack) as connection:
+        connection.execute(
+            "INSERT INTO webhooks SELECT (jsonb_populate_record(one, "
+            """'{"webhook_id": "of-another-key", "secret": "not ours"}')).* FROM webhooks AS one LIMIT 1"""
+        )
+        with stack.checkout.started("rotate", stack=stack.name) as working:
+            with connection.transaction():
+                connection.execute("SELECT FROM webhooks FOR UPDATE")
+                wait_until(lambda: stack.container("rekey").status == "running", "it looks")
+                assert_hardened(stack, "rekey")
+            assert working.wait(60) == 1, working.output()
+    said = working.output()
+    assert "webhooks: of-another-key: can be read with neither the key in use nor the new one; nothing was" in said
+    assert stack.container("server").attrs["State"]["StartedAt"] == started
+    mend = re.search(r'docker exec .* psql .*"DELETE FROM webhooks .*"', said)
+    assert mend is not None, said
+    subprocess.run(shlex.split(mend[0]), check=True, capture_output=True)
+    _assert_as_before(secure, before, encrypted)
+
+
+def test_where_nothing_can_be_encrypted_anew_the_server_serves_as_before(
+    secure: Secure, ledger: Ledger, encrypted: list[Any]
+) -> None:
+    before = secure.stack.credentials()
+    with holdings.connect(secure.stack) as connection:
+        connection.execute(
+            "CREATE FUNCTION refused() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'refused on purpose'; END $$"
+        )
+        connection.execute("CREATE TRIGGER refused BEFORE UPDATE ON webhooks FOR EACH ROW EXECUTE FUNCTION refused()")
+        try:
+            failed = secure.stack.checkout.toolchain("rotate", stack=secure.stack.name)
+        finally:
+            connection.execute("DROP FUNCTION refused CASCADE")
+    assert failed.code == 1, failed.text
+    assert "rotation: kekPassphrase, webhookKey: what they encrypt could not be encrypted anew: " in failed.stderr
+    assert "refused on purpose: nothing was changed; all credentials are those of before, and the" in failed.stderr
+    _assert_as_before(secure, before, encrypted)
+    assert ledger.missing() == []
 
 
 @pytest.mark.parametrize("key", ENCRYPTING_KEYS)

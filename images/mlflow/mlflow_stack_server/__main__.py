@@ -15,7 +15,8 @@ usage: mlflow-stack-server MODE
 
   serve     serve MLflow; refuses to start on another schema revision than its own (exit code 3)
   migrate   bring the database to this MLflow's schema, as the owner role
-  rekey     encrypt anew what is encrypted in the database, with the keys put into /home/mlflow
+  rekey [--check]   encrypt anew what is encrypted in the database, with the keys put into /home/mlflow; or only say,
+            as JSON, whether that can be done
   import    bring in what another MLflow keeps, as the order in /tmp/import says
   user NAME [--reset]   make a user, or give one a new password, and print the password
   gc OLDER_THAN [--dry] [--wait SECONDS]   remove for good what was deleted that long ago
@@ -26,7 +27,7 @@ _GARBAGE = 50_000
 """New objects between two collections, while a mode loads MLflow and ends soon: with Python's own 700 a third of that
 time goes into looking for garbage. `serve` collects as it likes."""
 
-_MODES = {"serve": "serve", "migrate": "migrate", "rekey": "rekey", "import": "takeover.run"}
+_MODES = {"serve": "serve", "migrate": "migrate", "import": "takeover.run"}
 """Modes without arguments → the module that runs them."""
 
 
@@ -53,6 +54,11 @@ def _run(mode: str, arguments: list[str]) -> int:
         from mlflow_stack_server import add_user  # noqa: PLC0415
 
         add_user.run(given, arguments[0], reset=len(arguments) > 1)
+        return 0
+    if mode == "rekey" and arguments in ([], ["--check"]):
+        from mlflow_stack_server import rekey  # noqa: PLC0415
+
+        rekey.run(given, check=bool(arguments))
         return 0
     if mode in ("gc", "gc-schedule"):
         from mlflow_stack_server.garbage import cli  # noqa: PLC0415
