@@ -57,7 +57,7 @@ _LOGS: Any = {"log_driver": "json-file", "log_opts": {"max-file": "3", "max-size
 
 
 #: The container itself, where nobody answers. Docker knows the containers of a network by name all the same.
-_NO_RESOLVER = ["127.0.0.1"]
+NO_RESOLVER = ("127.0.0.1",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def service_container(args: ServiceArgs, opts: pulumi.ResourceOptions) -> docker
             docker.ContainerNetworksAdvancedArgs(name=network, aliases=sorted(aliases) or None)
             for network, aliases in args.networks
         ],
-        dns=None if args.looks_up_names else _NO_RESOLVER,
+        dns=None if args.looks_up_names else list(NO_RESOLVER),
         ports=[
             docker.ContainerPortArgs(internal=port.internal, external=port.external, ip=port.address)
             for port in sorted(args.ports, key=lambda port: port.internal)

@@ -48,6 +48,10 @@ UPGRADE_JOB: Final = "upgrade"
 #: Roles of containers that run once beside the others, and that Pulumi knows nothing of.
 JOBS: Final = (REKEY, BACKUP, GC_JOB, IMPORT_JOB, UPGRADE_JOB)
 
+#: For containers whose networks have no way out: the container itself, where nobody answers, is asked for names outside
+#: (see `components.service`).
+NO_RESOLVER: Final = ("127.0.0.1",)
+
 #: Role of a container that is made to look into a volume, of whatever stack, and is gone in a moment.
 LOOK: Final = "look"
 

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from toolchain.docker_objects import JOBS, LABEL, Objects, health
+from toolchain.docker_objects import JOBS, LABEL, NO_RESOLVER, Objects, health
 from toolchain.errors import MEND, REFUSED, FailedError, RefusedError, repeated
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def created(
         volumes=[*([] if room else [f"mlflow-{objects.stack}-server-files:{_FILES_PATH}:ro"]), *folders],
         tmpfs={"/home/mlflow": _home(user)} if room else {**TMP, "/home/mlflow": _home(user)},
         mounts=[Mount(target="/tmp", source=None, type="volume")] if room else [],  # noqa: S108 - in the container
-        **of_a_job(objects, role),
+        **of_a_job(objects, role, looks_up_names=on_host or bool(networks)),
     )
     try:
         for network in () if on_host else others:
@@ -112,12 +112,13 @@ def created(
         objects.forget_containers()
 
 
-def of_a_job(objects: Objects, role: str) -> dict[str, Any]:
+def of_a_job(objects: Objects, role: str, *, looks_up_names: bool) -> dict[str, Any]:
     """What the containers of all jobs have in common: names, and what they may not do (see docs/hardening.md).
 
     Args:
         objects: The stack's.
         role: Of the job: one of `JOBS`.
+        looks_up_names: Whether it has business outside of the stack.
 
     Returns:
         Arguments for the Docker SDK's `containers.create`.
@@ -137,6 +138,7 @@ def of_a_job(objects: Objects, role: str) -> dict[str, Any]:
         "ulimits": [Ulimit(name="nproc", soft=_MAX_PROCESSES, hard=_MAX_PROCESSES)],
         "log_config": LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
         "init": True,
+        "dns": None if looks_up_names else list(NO_RESOLVER),
     }
 
 

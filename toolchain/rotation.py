@@ -259,7 +259,7 @@ def _job(
         tmpfs=jobs.TMP,
         # A volume of its own, which goes with it: files can be put into nothing else before it runs.
         mounts=[Mount(target=_NEW_KEYS, source=None, type="volume")],
-        **jobs.of_a_job(objects, REKEY),
+        **jobs.of_a_job(objects, REKEY, looks_up_names=False),
     )
     try:
         job.put_archive(_NEW_KEYS, _archive(new_keys, int(str(config["User"]).partition(":")[0])))

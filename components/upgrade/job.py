@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from components.naming import Naming
-from components.service import MAX_PROCESSES
+from components.service import MAX_PROCESSES, NO_RESOLVER
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -79,6 +79,7 @@ def run(naming: Naming, client: DockerClient, job: Job) -> list[str]:
             mem_limit=f"{job.memory_mb}m",
             memswap_limit=f"{job.memory_mb}m",
             init=True,
+            dns=list(NO_RESOLVER),
             log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
             **placed,
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from components.backup_place import MOUNT
 from toolchain.backup.places import Place
-from toolchain.docker_objects import BACKUP, LABEL, Objects
+from toolchain.docker_objects import BACKUP, LABEL, NO_RESOLVER, Objects
 from toolchain.errors import REFUSED, FailedError, RefusedError
 from toolchain.say import Step
 
@@ -92,6 +92,7 @@ def _create(objects: Objects, mode: str, image: str, place: Place, *, writes: bo
             user=_user(place),
             stdin_open=True,
             network=first_network,
+            dns=list(NO_RESOLVER) if place.folder else None,
             mounts=[Mount(MOUNT, str(place.folder), type="bind", read_only=not writes)] if place.folder else [],
             # Both in the container's own memory; PostgreSQL's image would make a volume of the second.
             tmpfs={"/tmp": _SCRATCH, "/var/lib/postgresql": _NOTHING},  # noqa: S108
