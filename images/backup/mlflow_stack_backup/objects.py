@@ -123,7 +123,7 @@ def _kept(target: str, set_id: str, known: Mapping[str, Object]) -> dict[str, Ob
     """Which objects the pool has as they were copied into it: all by their size, those whose turn it is by content."""
     pool = listed(f"{target}{POOL}")
     there = {path: one for path, one in known.items() if path in pool and pool[path].size == one.size}
-    turn = [path for path in there if in_turn(set_id, path)]
+    turn = {path for path in there if in_turn(set_id, path)}
     read = hashes(f"{target}{POOL}", turn) if turn else {}
     return {path: one for path, one in there.items() if path not in turn or read.get(path) == one.sha256}
 

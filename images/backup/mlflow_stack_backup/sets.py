@@ -127,7 +127,7 @@ def prune(keep: int) -> list[str]:
     """
     known = whole()
     old, kept = known[:-keep], known[-keep:]
-    last = next((set_id for set_id in reversed(known) if _objects(set_id)), None)
+    last = next((set_id for set_id in reversed(known) if _said(set_id)["objects"]["count"]), None) if old else None
     if last in old:
         old.remove(last)
         kept.insert(0, last)
@@ -148,10 +148,14 @@ def prune(keep: int) -> list[str]:
     return old
 
 
-def _objects(set_id: str) -> int:
-    """How many objects a set has."""
+def _said(set_id: str) -> dict[str, Any]:
+    """What a set says of itself.
+
+    Raises:
+        Refusal: It is damaged.
+    """
     where = path(set_id, manifest.NAME)
-    return int(manifest.read(where.removeprefix(TARGET), rclone.text(where))["objects"]["count"])
+    return manifest.read(where.removeprefix(TARGET), rclone.text(where))
 
 
 @dataclass(frozen=True)
@@ -187,8 +191,7 @@ def find(wanted: str) -> Found:
     if not known:
         raise Refusal("FROM", "no set", "there is no whole backup in it", "make backup TO=FOLDER")
     set_id = wanted or known[-1]
-    where = path(set_id, manifest.NAME)
-    content = manifest.read(where.removeprefix(TARGET), rclone.text(where))
+    content = _said(set_id)
     for entry in content["files"]:
         name = path(set_id, entry["path"])
         shown = name.removeprefix(TARGET)
